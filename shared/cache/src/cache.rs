@@ -1,0 +1,373 @@
+//! The handle that callers hold: `get`, `get_many`, `invalidate`, `warm`.
+
+use crate::clock::Stamp;
+use crate::entry::{Entry, Value};
+use crate::fill::Fill;
+use crate::flight::{Landing, Seat, Terms};
+use crate::judge::{self, Verdict};
+use crate::key::Key;
+use crate::keyspace::Inner;
+use crate::read::{Answer, Error, Freshness, Origin, Read};
+use crate::snapshot::Token;
+use crate::source::Source;
+use crate::stats::{Miss, Outcome, Stats};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a read may find that what it waited for began before its call; then it loads alone.
+const ATTEMPTS: usize = 3;
+/// Keys that `warm` loads at a time.
+const WARM_BATCH: usize = 256;
+
+/// A family of keys with one policy and one source. Clones are handles to the same one.
+pub struct Keyspace<K: Key, V: Value>(pub(crate) Arc<Inner<K, V>>);
+
+impl<K: Key, V: Value> Clone for Keyspace<K, V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// What memory has for a key.
+enum Look<V> {
+    Hit(Answer<V>),
+    /// A good copy past its soft TTL.
+    Soft(Answer<V>),
+    Miss,
+}
+
+impl<K: Key, V: Value> Keyspace<K, V> {
+    /// The value of a key, from wherever `read` allows; loaded where nobody has it.
+    ///
+    /// Cancel-safe: a load that others wait for too goes on without this caller.
+    #[inline]
+    pub async fn get(&self, key: &K, read: &Read) -> Result<Answer<V>, Error> {
+        match self.look(key, read) {
+            Look::Hit(answer) => Ok(answer),
+            // Boxed, so that a hit does not carry the frame of a miss.
+            Look::Soft(copy) => self.clone().soft(key.clone(), copy, read.clone()).boxed().await,
+            Look::Miss => self.clone().miss(key.clone(), read.clone()).boxed().await,
+        }
+    }
+
+    /// The value of a key if this process's memory may answer, without waiting for anything.
+    #[inline]
+    pub fn peek(&self, key: &K, read: &Read) -> Option<Answer<V>> {
+        match self.look(key, read) {
+            Look::Hit(answer) => Some(answer),
+            Look::Soft(_) | Look::Miss => None,
+        }
+    }
+
+    /// The values of these keys, in their order: one round trip to the remote tier and one load
+    /// for all that memory does not have. Fails whole if one of them fails.
+    pub async fn get_many(&self, keys: &[K], read: &Read) -> Result<Vec<Answer<V>>, Error> {
+        let mut answers: Vec<Option<Answer<V>>> = Vec::with_capacity(keys.len());
+        // Keys that memory lacks, and where their answers go: a key may be asked for twice.
+        let mut missing: HashMap<&K, Vec<usize>> = HashMap::new();
+        for (place, key) in keys.iter().enumerate() {
+            let found = match self.look(key, read) {
+                Look::Hit(answer) => Some(answer),
+                Look::Soft(copy) => {
+                    self.renew_behind(key);
+                    self.0.counters.read(Outcome::L1);
+                    Some(copy)
+                }
+                Look::Miss => {
+                    missing.entry(key).or_default().push(place);
+                    None
+                }
+            };
+            answers.push(found);
+        }
+        if !missing.is_empty() {
+            let (wanted, places): (Vec<K>, Vec<Vec<usize>>) =
+                missing.into_iter().map(|(key, places)| (key.clone(), places)).unzip();
+            let fetched = self.fetch(wanted, read, self.terms(read)).boxed().await;
+            for (answer, places) in fetched.into_iter().zip(places) {
+                let answer = answer?;
+                for place in places {
+                    answers[place] = Some(answer.clone());
+                }
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Fills memory with these keys, in batches; says how many of them have a value.
+    pub async fn warm(&self, keys: &[K]) -> Result<usize, Error> {
+        let mut found = 0;
+        for batch in keys.chunks(WARM_BATCH) {
+            let answers = self.get_many(batch, &Read::bounded()).await?;
+            found += answers.iter().filter(|answer| answer.value().is_some()).count();
+        }
+        Ok(found)
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.0.counters.snapshot();
+        (stats.entries, stats.bytes) = self.0.local.size();
+        stats
+    }
+
+    /// The keyspace's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The source that it belongs to.
+    pub fn source(&self) -> &Source {
+        &self.0.source
+    }
+
+    /// Whether an answer that was given before may be given again now, and how old it is: the
+    /// rule, for whoever keeps what it made of answers.
+    #[inline]
+    pub fn still(&self, answer: &Answer<V>, read: &Read) -> Option<Duration> {
+        if answer.origin == Origin::Stale {
+            return None;
+        }
+        let now = self.0.now();
+        match self.verdict(&answer.entry, read, now) {
+            Ok(age) if now < answer.entry.soft_at => Some(age),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn look(&self, key: &K, read: &Read) -> Look<V> {
+        let inner = &*self.0;
+        let Some(entry) = inner.local.get(key) else {
+            inner.counters.miss(Miss::Cold);
+            return Look::Miss;
+        };
+        let now = inner.now();
+        match self.verdict(&entry, read, now) {
+            Ok(age) if now < entry.soft_at => {
+                inner.counters.read(Outcome::L1);
+                Look::Hit(Answer { entry, origin: Origin::L1, age })
+            }
+            Ok(age) => Look::Soft(Answer { entry, origin: Origin::L1, age }),
+            Err(miss) => self.refused(entry, miss, read, now),
+        }
+    }
+
+    /// The rule, for an entry in memory.
+    #[inline]
+    fn verdict(&self, entry: &Entry<V>, read: &Read, now: Stamp) -> Result<Duration, Miss> {
+        let inner = &*self.0;
+        let digest = &inner.source().digest;
+        let max_staleness = match read.freshness {
+            Freshness::Bounded | Freshness::Any => inner.policy.max_staleness,
+            Freshness::Within(bound) => bound,
+            Freshness::Strong => return Err(Miss::Strong),
+        };
+        if now >= entry.hard_at {
+            return Err(Miss::Expired);
+        }
+        // In this order: what a token's coverage and the proof vouch for is in the cells that are
+        // looked at after them.
+        if !read.tokens.iter().all(|token| digest.covers(token)) {
+            return Err(Miss::Token);
+        }
+        let proven_at = digest.proven_at();
+        let moved = || digest.moved(inner.cell, &entry.cells, entry.captured());
+        let moved = moved() && (!self.rescue(entry) || moved());
+        match judge::verdict(now, entry.loaded_at, proven_at, moved, max_staleness) {
+            Verdict::Fresh(age) => Ok(age),
+            Verdict::Moved => Err(Miss::Moved),
+            Verdict::Unproven(_) => Err(Miss::Unproven),
+        }
+    }
+
+    #[cold]
+    fn rescue(&self, entry: &Entry<V>) -> bool {
+        let inner = &*self.0;
+        let Some((epoch, xmin)) = entry.label else { return false };
+        let digest = &inner.source().digest;
+        let Some(seq) = digest.rescue(epoch, xmin, inner.cell, &entry.cells) else {
+            return false;
+        };
+        entry.recapture(seq);
+        inner.counters.rescued();
+        true
+    }
+
+    /// An entry that the rule refuses: for a caller who takes anything it will do, marked.
+    #[cold]
+    fn refused(&self, entry: Arc<Entry<V>>, miss: Miss, read: &Read, now: Stamp) -> Look<V> {
+        self.0.counters.miss(miss);
+        if read.freshness == Freshness::Any && miss != Miss::Expired {
+            return Look::Hit(self.stale(entry, now));
+        }
+        Look::Miss
+    }
+
+    fn stale(&self, entry: Arc<Entry<V>>, now: Stamp) -> Answer<V> {
+        self.0.counters.read(Outcome::Stale);
+        let digest = &self.0.source().digest;
+        let proven_at = digest.proven_at();
+        let moved = digest.moved(self.0.cell, &entry.cells, entry.captured());
+        // A proof says nothing of an entry that moved: it was true when it was loaded.
+        let proven_at = if moved { Stamp::NEVER } else { proven_at };
+        let age = judge::age(now, entry.loaded_at, proven_at);
+        Answer { entry, origin: Origin::Stale, age }
+    }
+
+    async fn miss(self, key: K, read: Read) -> Result<Answer<V>, Error> {
+        let terms = self.terms(&read);
+        self.fetch_one(key, &read, terms).await
+    }
+
+    async fn fetch_one(&self, key: K, read: &Read, call: Terms) -> Result<Answer<V>, Error> {
+        let mut answers = self.fetch(vec![key], read, call).await;
+        let missing = || Err(Error::CallerDeadline { keyspace: self.0.name.clone() });
+        answers.pop().unwrap_or_else(missing)
+    }
+
+    /// A good copy past its soft TTL: it is the answer at once, or when its renewal takes long.
+    async fn soft(self, key: K, copy: Answer<V>, read: Read) -> Result<Answer<V>, Error> {
+        let policy = &self.0.policy;
+        if policy.while_revalidate {
+            self.renew_behind(&key);
+        } else {
+            let renewal = self.clone().renewed(key, read);
+            let (done, renewed) = tokio::sync::oneshot::channel();
+            self.0.source().core.spawn_behind(async move {
+                let _ = done.send(renewal.await);
+            });
+            let renewed = tokio::time::timeout(policy.soft_deadline, renewed).await;
+            if let Ok(Ok(Ok(answer))) = renewed {
+                return Ok(answer);
+            }
+        }
+        self.0.counters.read(Outcome::L1);
+        Ok(copy)
+    }
+
+    async fn renewed(self, key: K, read: Read) -> Result<Answer<V>, Error> {
+        let terms = Terms { renew: true, ..self.terms(&read) };
+        self.fetch_one(key, &read, terms).await
+    }
+
+    /// Renews a key that is still good, unless that is under way.
+    fn renew_behind(&self, key: &K) {
+        if self.0.flights.carries(key) {
+            return;
+        }
+        let renewal = self.clone().renewed(key.clone(), Read::bounded());
+        self.0.source().core.spawn_behind(async move {
+            let _ = renewal.await;
+        });
+    }
+
+    /// What this call wants of a flight.
+    pub(crate) fn terms(&self, read: &Read) -> Terms {
+        let max_staleness = match read.freshness {
+            Freshness::Bounded | Freshness::Any => self.0.policy.max_staleness,
+            Freshness::Within(bound) => bound,
+            Freshness::Strong => Duration::ZERO,
+        };
+        let source = self.0.source().hash;
+        let own = |token: &&Token| token.source == source;
+        Terms {
+            began: self.0.now(),
+            strong: read.freshness == Freshness::Strong,
+            renew: false,
+            max_staleness,
+            tokens: read.tokens.iter().filter(own).copied().collect(),
+        }
+    }
+
+    /// An answer for each of these keys, all different, by flights of this process.
+    pub(crate) async fn fetch(
+        &self,
+        keys: Vec<K>,
+        read: &Read,
+        call: Terms,
+    ) -> Vec<Result<Answer<V>, Error>> {
+        let mut answers: Vec<Option<Result<Answer<V>, Error>>> =
+            keys.iter().map(|_| None).collect();
+        for attempt in 1..=ATTEMPTS {
+            let open: Vec<usize> = (0..keys.len()).filter(|&n| answers[n].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            let wanted: Vec<K> = open.iter().map(|&n| keys[n].clone()).collect();
+            let terms = Terms { began: self.0.now(), ..call.clone() };
+            let keyspace = self.0.clone();
+            let begin = |mine| Fill::new(keyspace, mine, terms.clone()).run().boxed();
+            let alone = attempt == ATTEMPTS;
+            let seats = self.0.flights.board(&wanted, &terms, alone, begin);
+            let landings = join_all(seats.iter().map(|seat| self.landing(seat, read))).await;
+            for ((seat, landing), index) in seats.iter().zip(landings).zip(open) {
+                answers[index] = self.judge(seat, landing, &call, read, &keys[index]);
+            }
+        }
+        let missing = || Err(Error::CallerDeadline { keyspace: self.0.name.clone() });
+        answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+    }
+
+    async fn landing(&self, seat: &Seat<V>, read: &Read) -> Result<Landing<V>, Error> {
+        let Some(deadline) = read.deadline else { return seat.landing().await };
+        let late = |_| Error::CallerDeadline { keyspace: self.0.name.clone() };
+        tokio::time::timeout_at(deadline, seat.landing()).await.map_err(late)?
+    }
+
+    /// Whether what a flight brought is an answer to this call; `None` sends it on another.
+    fn judge(
+        &self,
+        seat: &Seat<V>,
+        landing: Result<Landing<V>, Error>,
+        call: &Terms,
+        read: &Read,
+        key: &K,
+    ) -> Option<Result<Answer<V>, Error>> {
+        let inner = &*self.0;
+        let landing = match landing {
+            Ok(landing) => landing,
+            Err(error) => return Some(self.instead(error, key)),
+        };
+        let now = inner.now();
+        let Landing { entry, origin } = landing;
+        let answer = |entry: Arc<Entry<V>>, age| Some(Ok(Answer { entry, origin, age }));
+        if seat.led || seat.terms().serve(call) {
+            let outcome = match origin {
+                _ if !seat.led => Outcome::Joined,
+                Origin::L2 => Outcome::L2,
+                _ => Outcome::Load,
+            };
+            inner.counters.read(outcome);
+            let age = now.since(entry.loaded_at);
+            return answer(entry, age);
+        }
+        // It began before the call: then it is a cached value like any other.
+        match self.verdict(&entry, read, now) {
+            Ok(age) => {
+                inner.counters.read(Outcome::Joined);
+                answer(entry, age)
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// What to answer when a load failed: in a fail-safe keyspace the last value, marked.
+    fn instead(&self, error: Error, key: &K) -> Result<Answer<V>, Error> {
+        let inner = &*self.0;
+        if inner.policy.fail_safe
+            && error.is_unavailable()
+            && let Some(entry) = inner.local.get(key)
+        {
+            return Ok(self.stale(entry, inner.now()));
+        }
+        inner.counters.read(match error {
+            Error::Overloaded { .. } => Outcome::Refused,
+            _ => Outcome::Error,
+        });
+        Err(error)
+    }
+}

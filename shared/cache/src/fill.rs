@@ -1,0 +1,355 @@
+//! What a flight does: the remote tier, then one load in the cluster, for all of its keys at once.
+//!
+//! A load that is overtaken by a write:
+//!
+//! 1. A reader notes `captured`, then loads v1.
+//! 2. A writer commits v2; its hint or its round moves the key's cell.
+//! 3. The reader's entry comes late, into memory and into the remote tier.
+//!
+//! Nothing stops step 3, and nothing needs to. In memory the entry's `captured` lies before the
+//! cell's move, so it is never served; in the remote tier its label does not show the write, so
+//! it is never taken. `tests/races.rs` replays both.
+
+use crate::clock::Stamp;
+use crate::entry::{Draft, Entry, Value};
+use crate::flight::{Landing, Terms};
+use crate::judge::Seq;
+use crate::key::Key;
+use crate::keyspace::Inner;
+use crate::larder;
+use crate::load::{self, Ask, Loaded, Proof};
+use crate::read::{Error, Origin};
+use crate::remote::{Item, Remote as _};
+use crate::stats::Miss;
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a flight waits before it looks again whether another process has stored its keys.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+type Landed<V> = Result<Landing<V>, Error>;
+
+/// One flight's work.
+pub(crate) struct Fill<K: Key, V: Value> {
+    keyspace: Arc<Inner<K, V>>,
+    terms: Terms,
+    keys: Vec<K>,
+    texts: Vec<String>,
+    landed: Vec<Option<Landed<V>>>,
+}
+
+impl<K: Key, V: Value> Fill<K, V> {
+    pub(crate) fn new(keyspace: Arc<Inner<K, V>>, keys: Vec<K>, terms: Terms) -> Self {
+        let texts = keys.iter().map(Inner::<K, V>::text).collect();
+        let landed = keys.iter().map(|_| None).collect();
+        Self { keyspace, terms, keys, texts, landed }
+    }
+
+    pub(crate) async fn run(mut self) -> Vec<Landed<V>> {
+        if self.remote_can_answer() {
+            let all = self.open();
+            self.fetch(&all).await;
+            self.load_once_in_the_cluster().await;
+        }
+        let rest = self.open();
+        self.load(&rest, None).await;
+        let keyspace = &self.keyspace;
+        let missing = || Err(keyspace.broken("a key was left out"));
+        self.landed.into_iter().map(|landed| landed.unwrap_or_else(missing)).collect()
+    }
+
+    /// The keys that have no result yet.
+    fn open(&self) -> Vec<usize> {
+        (0..self.keys.len()).filter(|&index| self.landed[index].is_none()).collect()
+    }
+
+    /// A value from the remote tier needs a proof, and cannot be shown to reflect a write that
+    /// the digest does not know.
+    fn remote_can_answer(&self) -> bool {
+        let digest = &self.keyspace.source().digest;
+        !self.terms.strong
+            && self.keyspace.source().feed.is_some()
+            && self.terms.tokens.iter().all(|token| digest.covers(token))
+    }
+
+    /// Takes from the remote tier what passes the test.
+    async fn fetch(&mut self, open: &[usize]) {
+        let names: Vec<String> = open.iter().map(|&n| self.remote_name(n)).collect();
+        let values = self.keyspace.source().core.remote.get(&names).await;
+        self.take(open, values);
+    }
+
+    fn take(
+        &mut self,
+        open: &[usize],
+        values: Result<Vec<Option<bytes::Bytes>>, crate::remote::Error>,
+    ) {
+        let counters = &self.keyspace.counters;
+        let Ok(values) = values else {
+            counters.miss(Miss::RemoteFailed);
+            return;
+        };
+        for (&index, value) in open.iter().zip(values) {
+            let parcel = value.ok_or(Miss::RemoteCold);
+            let entry = parcel.and_then(|bytes| self.judge(index, bytes));
+            match entry {
+                Ok(entry) => {
+                    let key = self.keys[index].clone();
+                    self.keyspace.local.insert(key, entry.clone());
+                    self.landed[index] = Some(Ok(Landing { entry, origin: Origin::L2 }));
+                }
+                Err(miss) => counters.miss(miss),
+            }
+        }
+    }
+
+    fn judge(&self, index: usize, bytes: bytes::Bytes) -> Result<Arc<Entry<V>>, Miss> {
+        let (key, text) = (&self.keys[index], &self.texts[index]);
+        let entry = self.keyspace.open_parcel(key, text, bytes, self.terms.max_staleness)?;
+        if self.terms.renew && self.keyspace.now() >= entry.soft_at {
+            return Err(Miss::RemoteExpired);
+        }
+        Ok(entry)
+    }
+
+    /// Loads the keys whose advisory lock is free, and waits for those whose loading is somebody
+    /// else's, for as long as the policy says. The lock spares work and guards nothing: whoever
+    /// waits too long, or cannot ask, loads.
+    ///
+    /// The value is asked for again behind the lock, on the same connection: who held it may have
+    /// stored the value and left between our first look and now.
+    async fn load_once_in_the_cluster(&mut self) {
+        let give_up = Instant::now() + self.keyspace.policy.lock_wait;
+        let owner = larder::random();
+        let mut wait = FIRST_WAIT;
+        loop {
+            let open = self.open();
+            if open.is_empty() {
+                return;
+            }
+            let locks: Vec<String> = open.iter().map(|&n| self.lock_name(n)).collect();
+            let names: Vec<String> = open.iter().map(|&n| self.remote_name(n)).collect();
+            let remote = &self.keyspace.source().core.remote;
+            let life = self.keyspace.policy.lock_wait.max(Duration::from_millis(1));
+            let (won, values) =
+                futures_util::join!(remote.lock(&locks, owner, life), remote.get(&names));
+            let Ok(won) = won else { return };
+            let held = Held::new(&self.keyspace, owner, locks, &won);
+            self.take(&open, values);
+
+            let mine = open.iter().zip(&won).filter(|(_, won)| **won).map(|(n, _)| *n);
+            let mine: Vec<usize> = mine.filter(|&n| self.landed[n].is_none()).collect();
+            self.load(&mine, Some(held)).await;
+            if self.open().is_empty() || Instant::now() >= give_up {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Loads these keys in one call, keeps what may be kept, and stores it behind the answer.
+    async fn load(&mut self, indexes: &[usize], held: Option<Held<K, V>>) {
+        if indexes.is_empty() {
+            return;
+        }
+        let keys: Vec<K> = indexes.iter().map(|&n| self.keys[n].clone()).collect();
+        match self.ask_loader(&keys, indexes).await {
+            Ok((loaded, captured, asked_at)) => {
+                let mut items = Vec::new();
+                for (&index, loaded) in indexes.iter().zip(loaded) {
+                    let entry = self.settle(index, loaded, captured, asked_at, &mut items);
+                    self.landed[index] = Some(Ok(Landing { entry, origin: Origin::Source }));
+                }
+                self.store_behind(items, held);
+            }
+            Err(error) => {
+                for &index in indexes {
+                    self.landed[index] = Some(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// The loader's answer, with what was noted before it was asked.
+    async fn ask_loader(
+        &self,
+        keys: &[K],
+        indexes: &[usize],
+    ) -> Result<(Vec<Loaded<V>>, Seq, Stamp), Error> {
+        let keyspace = &self.keyspace;
+        let (source, name) = (keyspace.source(), &keyspace.name);
+        let limit = keyspace.policy.load_deadline;
+        let unavailable = |cause: &'static str| Error::Load {
+            keyspace: name.clone(),
+            cause: load::Error::unavailable(cause),
+        };
+        if !source.breaker.allows(keyspace.now()) {
+            return Err(unavailable("it failed a moment ago"));
+        }
+        let turn = tokio::time::timeout(limit, source.loads.acquire()).await;
+        let _turn = match turn {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) | Err(_) => return Err(Error::Overloaded { keyspace: name.clone() }),
+        };
+        let ask = self.ask(indexes);
+        // Before the source is read: what moves from here on moves the entry.
+        let captured = source.digest.captured();
+        let asked_at = keyspace.now();
+        let began = Instant::now();
+        let load = AssertUnwindSafe(keyspace.loader.load(keys, &ask)).catch_unwind();
+        let loaded = match tokio::time::timeout(limit, load).await {
+            Ok(Ok(Ok(loaded))) if loaded.len() == keys.len() => Ok(loaded),
+            Ok(Ok(Ok(_))) => Err(keyspace.broken("it answered for more or fewer keys")),
+            Ok(Ok(Err(cause))) => Err(Error::Load { keyspace: name.clone(), cause }),
+            Ok(Err(_)) => Err(keyspace.broken("it panicked")),
+            Err(_) => Err(Error::LoadDeadline { keyspace: name.clone(), limit }),
+        };
+        keyspace.counters.loaded(began.elapsed(), loaded.is_err());
+        match &loaded {
+            Err(error) if error.is_unavailable() => source.breaker.failed(keyspace.now()),
+            _ => source.breaker.succeeded(),
+        }
+        loaded.map(|loaded| (loaded, captured, asked_at))
+    }
+
+    /// What the loader must live up to: what the callers want, and, should it ask another
+    /// process, the newest write to these keys that this one knows of.
+    fn ask(&self, indexes: &[usize]) -> Ask {
+        let mut tags: Vec<_> = indexes
+            .iter()
+            .flat_map(|&n| self.keyspace.all_tags(&self.keys[n], &self.texts[n], &[]))
+            .collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let mut tokens = self.terms.tokens.clone();
+        tokens.extend(self.keyspace.source().digest.newest(&tags));
+        let max_staleness =
+            if self.terms.strong { Duration::ZERO } else { self.terms.max_staleness };
+        Ask { max_staleness, tokens }
+    }
+
+    /// Makes an entry of what was loaded, and keeps it where its proof allows.
+    fn settle(
+        &self,
+        index: usize,
+        loaded: Loaded<V>,
+        captured: Seq,
+        asked_at: Stamp,
+        items: &mut Vec<Item>,
+    ) -> Arc<Entry<V>> {
+        let (key, text) = (&self.keys[index], &self.texts[index]);
+        let keyspace = &self.keyspace;
+        let digest = &keyspace.source().digest;
+        let mut tags = keyspace.all_tags(key, text, &loaded.tags);
+        // An answer that may not be kept: as old as was allowed, and no cells to watch.
+        let mut draft = Draft {
+            value: loaded.value,
+            captured,
+            loaded_at: asked_at,
+            cells: Default::default(),
+            label: None,
+            tags: loaded.tags.into(),
+        };
+        let mut label = None;
+        let kept = match loaded.proof {
+            Proof::Primary(read_under) => {
+                let kept = digest.epoch().is_none_or(|epoch| epoch == read_under.epoch);
+                label = Some(read_under);
+                tags.pop();
+                draft.cells = digest.cells(&tags);
+                kept
+            }
+            Proof::Claim(claimed) => match digest.admit(&claimed, &tags) {
+                Ok(mut admission) => {
+                    admission.cells.pop();
+                    (draft.captured, draft.loaded_at) = (admission.captured, admission.proven_at);
+                    draft.cells = admission.cells;
+                    label = Some(claimed);
+                    true
+                }
+                Err(_) => {
+                    let allowed = self.terms.max_staleness.as_nanos();
+                    let allowed = u64::try_from(allowed).unwrap_or(u64::MAX);
+                    let reflects = asked_at.as_nanos().saturating_sub(allowed);
+                    draft.loaded_at = Stamp::from_nanos(reflects);
+                    false
+                }
+            },
+            Proof::None => {
+                tags.pop();
+                draft.cells = digest.cells(&tags);
+                keyspace.source().feed.is_none()
+            }
+        };
+        draft.label = label.as_ref().map(|label| (label.epoch, label.snapshot.xmin()));
+        let (soft, hard) = keyspace.lives(draft.value.is_none());
+        let now = keyspace.now();
+        let entry = Arc::new(draft.until(now.after(soft), now.after(hard)));
+        if kept {
+            keyspace.local.insert(key.clone(), entry.clone());
+            items.extend(label.and_then(|label| keyspace.item(text, &entry, label)));
+        }
+        entry
+    }
+
+    /// Stores the values and then gives the locks back, while the answer is on its way.
+    fn store_behind(&self, items: Vec<Item>, held: Option<Held<K, V>>) {
+        if items.is_empty() {
+            return;
+        }
+        let keyspace = self.keyspace.clone();
+        self.keyspace.source().core.spawn_behind(async move {
+            // A value that is not stored costs another process a load.
+            let _ = keyspace.source().core.remote.set(&items).await;
+            drop(held);
+        });
+    }
+
+    fn remote_name(&self, index: usize) -> String {
+        self.keyspace.remote_name(&self.texts[index])
+    }
+
+    fn lock_name(&self, index: usize) -> String {
+        self.keyspace.lock_name(&self.texts[index])
+    }
+}
+
+impl<K: Key, V: Value> Inner<K, V> {
+    fn broken(&self, problem: &'static str) -> Error {
+        Error::BrokenLoader { keyspace: self.name.clone(), problem }
+    }
+}
+
+/// Advisory locks that this flight holds. Dropped, also when everybody has left the flight, they
+/// are given back; if that fails, they run out.
+struct Held<K: Key, V: Value> {
+    keyspace: Arc<Inner<K, V>>,
+    owner: u64,
+    locks: Vec<String>,
+}
+
+impl<K: Key, V: Value> Held<K, V> {
+    fn new(keyspace: &Arc<Inner<K, V>>, owner: u64, locks: Vec<String>, won: &[bool]) -> Self {
+        let locks = locks.into_iter().zip(won).filter(|(_, won)| **won);
+        let locks = locks.map(|(lock, _)| lock).collect();
+        Self { keyspace: keyspace.clone(), owner, locks }
+    }
+}
+
+impl<K: Key, V: Value> Drop for Held<K, V> {
+    fn drop(&mut self) {
+        if self.locks.is_empty() {
+            return;
+        }
+        let (keyspace, owner) = (self.keyspace.clone(), self.owner);
+        let locks = std::mem::take(&mut self.locks);
+        self.keyspace.source().core.spawn_behind(async move {
+            let _ = keyspace.source().core.remote.unlock(&locks, owner).await;
+        });
+    }
+}

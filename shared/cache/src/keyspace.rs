@@ -1,0 +1,192 @@
+//! Opening a keyspace, and what its parts share.
+
+use crate::cache::Keyspace;
+use crate::clock::Stamp;
+use crate::digest::Refused;
+use crate::entry::{Draft, Entry, Value};
+use crate::flight::Flights;
+use crate::key::{Key, Tag};
+use crate::larder;
+use crate::load::Load;
+use crate::local::Local;
+use crate::parcel::Parcel;
+use crate::policy::{self, Policy};
+use crate::remote::Item;
+use crate::snapshot::Label;
+use crate::source::{self, Source};
+use crate::stats::{Counters, Miss};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Makes a [`Keyspace`].
+pub struct KeyspaceBuilder<K, V> {
+    source: Source,
+    name: String,
+    loader: Box<dyn Load<K, V>>,
+    policy: Policy,
+}
+
+pub(crate) struct Inner<K: Key, V: Value> {
+    pub(crate) source: Source,
+    pub(crate) name: Arc<str>,
+    pub(crate) tag: Tag,
+    /// The cell of the keyspace's own tag.
+    pub(crate) cell: u32,
+    pub(crate) policy: Policy,
+    pub(crate) loader: Box<dyn Load<K, V>>,
+    pub(crate) local: Local<K, V>,
+    pub(crate) flights: Arc<Flights<K, V>>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
+    pub(crate) fn new(source: Source, name: &str, loader: Box<dyn Load<K, V>>) -> Self {
+        Self { source, name: name.to_owned(), loader, policy: Policy::default() }
+    }
+
+    /// What it promises and may spend.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Opens the keyspace, or says which field of its policy makes no sense.
+    pub fn open(self) -> Result<Keyspace<K, V>, policy::Invalid> {
+        self.policy.check()?;
+        let tag = Tag::keyspace(&self.name);
+        let counters = Arc::new(Counters::default());
+        let inner = Arc::new(Inner {
+            cell: self.source.0.digest.keyspace(tag),
+            tag,
+            local: Local::new(&self.name, &self.policy, counters.clone()),
+            flights: Arc::default(),
+            counters,
+            policy: self.policy,
+            loader: self.loader,
+            name: self.name.into(),
+            source: self.source.clone(),
+        });
+        let weak = Arc::downgrade(&inner);
+        self.source.enlist(&inner.name, weak);
+        Ok(Keyspace(inner))
+    }
+}
+
+impl<K: Key, V: Value> Inner<K, V> {
+    pub(crate) fn source(&self) -> &source::Inner {
+        &self.source.0
+    }
+
+    pub(crate) fn now(&self) -> Stamp {
+        self.source().core.clock.now()
+    }
+
+    pub(crate) fn text(key: &K) -> String {
+        let mut text = String::new();
+        key.write(&mut text);
+        text
+    }
+
+    /// The name of a key's value in the remote tier.
+    pub(crate) fn remote_name(&self, text: &str) -> String {
+        self.source().core.name(&["v1", &self.name, text])
+    }
+
+    pub(crate) fn lock_name(&self, text: &str) -> String {
+        self.source().core.name(&["lock", &self.name, text])
+    }
+
+    /// All tags of a value: its own, its key's, and at last its keyspace's.
+    pub(crate) fn all_tags(&self, key: &K, text: &str, own: &[Tag]) -> Vec<Tag> {
+        let mut tags = Vec::with_capacity(own.len() + 4);
+        tags.push(Tag::of(&self.name, text));
+        key.tags(&mut tags);
+        tags.extend_from_slice(own);
+        tags.sort_unstable();
+        tags.dedup();
+        tags.retain(|tag| *tag != self.tag);
+        tags.push(self.tag);
+        tags
+    }
+
+    /// When a value stored now expires: `(soft, hard)`, from now, jittered together.
+    pub(crate) fn lives(&self, absent: bool) -> (Duration, Duration) {
+        let policy = &self.policy;
+        let hard = if absent { policy.absent_ttl } else { policy.hard_ttl };
+        let share = (larder::random() >> 11) as f64 / (1u64 << 53) as f64;
+        let keep = 1.0 - policy.jitter * share;
+        let hard = hard.mul_f64(keep);
+        (policy.soft_ttl.mul_f64(keep).min(hard), hard)
+    }
+
+    /// Judges a parcel; a good one becomes an entry.
+    pub(crate) fn open_parcel(
+        &self,
+        key: &K,
+        text: &str,
+        bytes: Bytes,
+        max_staleness: Duration,
+    ) -> Result<Arc<Entry<V>>, Miss> {
+        let core = &self.source().core;
+        let name = self.remote_name(text);
+        let parcel = Parcel::unpack(bytes, &name, core.seal.as_ref());
+        let parcel = parcel.ok_or(Miss::RemoteCorrupt)?;
+        let value = parcel.payload.map(|bytes| V::decode(bytes).ok_or(Miss::RemoteCorrupt));
+        let value = value.transpose()?;
+        let life = |until: u64| Duration::from_millis(until.saturating_sub(core.wall_millis()));
+        let (soft, hard) = (life(parcel.soft_millis), life(parcel.hard_millis));
+        if hard.is_zero() {
+            return Err(Miss::RemoteExpired);
+        }
+        let tags = self.all_tags(key, text, &parcel.tags);
+        let admission = self.source().digest.admit(&parcel.label, &tags);
+        let mut admission = admission.map_err(|refused| match refused {
+            Refused::Unknown => Miss::RemoteUnproven,
+            Refused::Epoch => Miss::RemoteEpoch,
+            Refused::Label => Miss::RemoteLabel,
+        })?;
+        let now = self.now();
+        if now.since(admission.proven_at) > max_staleness {
+            return Err(Miss::RemoteUnproven);
+        }
+        // The keyspace's own tag came last; its cell is the keyspace's.
+        admission.cells.pop();
+        let draft = Draft {
+            value,
+            captured: admission.captured,
+            loaded_at: admission.proven_at,
+            cells: admission.cells,
+            label: Some((parcel.label.epoch, parcel.label.snapshot.xmin())),
+            tags: parcel.tags.into(),
+        };
+        // Another machine's clock may be wrong; what a policy allows bounds what it can say.
+        let (most_soft, most_hard) = (self.policy.soft_ttl, self.policy.hard_ttl);
+        let (soft, hard) = (soft.min(most_soft), hard.min(most_hard));
+        Ok(Arc::new(draft.until(now.after(soft), now.after(hard))))
+    }
+
+    /// An entry as it goes to the remote tier, if it is not too large for it.
+    pub(crate) fn item(&self, text: &str, entry: &Entry<V>, label: Label) -> Option<Item> {
+        let core = &self.source().core;
+        let payload = entry.value.as_ref().map(V::encode);
+        if payload.as_ref().is_some_and(|bytes| bytes.len() > self.policy.largest_bytes) {
+            return None;
+        }
+        let (now, wall) = (self.now(), core.wall_millis());
+        let left = |until: Stamp| until.since(now);
+        let until = |stamp| wall + u64::try_from(left(stamp).as_millis()).unwrap_or(0);
+        let parcel = Parcel {
+            label,
+            tags: entry.tags.to_vec(),
+            soft_millis: until(entry.soft_at),
+            hard_millis: until(entry.hard_at),
+            payload,
+        };
+        let name = self.remote_name(text);
+        let value = parcel.pack(&name, self.policy.compress_from_bytes, core.seal.as_ref());
+        // Redis knows milliseconds, and refuses none at all.
+        let ttl = left(entry.hard_at).max(Duration::from_millis(1));
+        Some(Item { key: name, value, ttl })
+    }
+}

@@ -1,0 +1,173 @@
+//! What all sources and keyspaces of one process share: the remote tier, the clock, the tasks.
+
+use crate::clock::Clock;
+use crate::codec::SealKey;
+use crate::remote::Remote;
+use crate::remote::guard::{Guard, Limits};
+use crate::source::SourceBuilder;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Renewals and stores behind an answer that may be under way at once; beyond, they are left out.
+const BEHIND: usize = 256;
+
+/// One process's cache. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Larder(Arc<Core>);
+
+pub(crate) struct Core {
+    pub(crate) remote: Guard,
+    pub(crate) clock: Clock,
+    pub(crate) seal: Option<SealKey>,
+    /// A random number that tells this process's hints from others'.
+    pub(crate) id: u64,
+    namespace: String,
+    behind: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Makes a [`Larder`].
+pub struct Builder {
+    remote: Arc<dyn Remote>,
+    limits: Limits,
+    clock: Clock,
+    seal: Option<SealKey>,
+    namespace: String,
+}
+
+impl Larder {
+    /// Begins a larder over this remote tier.
+    pub fn builder(remote: Arc<dyn Remote>) -> Builder {
+        Builder {
+            remote,
+            limits: Limits::default(),
+            clock: Clock::machine(),
+            seal: None,
+            namespace: "larder".into(),
+        }
+    }
+
+    /// Begins a source; its name is the same in every process.
+    pub fn source(&self, name: &str) -> SourceBuilder {
+        SourceBuilder::new(self.0.clone(), name.to_owned())
+    }
+
+    /// The remote tier, as this process uses it: with its timeout and its breaker.
+    pub fn remote(&self) -> &Guard {
+        &self.0.remote
+    }
+
+    /// Whether nothing is being renewed or stored behind an answer just now.
+    pub fn is_settled(&self) -> bool {
+        self.0.behind.available_permits() == BEHIND
+    }
+
+    /// Ends the tasks and waits for them, at most `limit`. Reads still work; nothing is proven
+    /// any more, so from Δ on they go to the source.
+    pub async fn close(&self, limit: Duration) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(limit, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!(?limit, "the cache's tasks did not end in time");
+        }
+    }
+}
+
+impl Builder {
+    /// The timeout and the breaker in front of the remote tier.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where time comes from; the machine's clock by default.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Seals values and hints with a secret, so that whoever can write to the remote tier cannot
+    /// plant an answer. Every process needs the same one.
+    pub fn seal(mut self, key: SealKey) -> Self {
+        self.seal = Some(key);
+        self
+    }
+
+    /// What all names in the remote tier begin with, `larder` by default: two clusters can share
+    /// one remote tier.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// The larder.
+    pub fn build(self) -> Larder {
+        Larder(Arc::new(Core {
+            remote: Guard::with_clock(self.remote, self.limits, self.clock.clone()),
+            clock: self.clock,
+            seal: self.seal,
+            id: random(),
+            namespace: self.namespace,
+            behind: Arc::new(Semaphore::new(BEHIND)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+}
+
+impl Core {
+    /// A name in the remote tier.
+    pub(crate) fn name(&self, parts: &[&str]) -> String {
+        let mut name = self.namespace.clone();
+        for part in parts {
+            name.push(':');
+            name.push_str(part);
+        }
+        name
+    }
+
+    /// Runs a task until it ends or the larder is closed.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Runs work that an answer does not wait for, unless too much of it is under way.
+    pub(crate) fn spawn_behind(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(permit) = self.behind.clone().try_acquire_owned() {
+            self.spawn(async move {
+                task.await;
+                drop(permit);
+            });
+        }
+    }
+
+    pub(crate) fn wall_micros(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn wall_millis(&self) -> u64 {
+        self.wall_micros() / 1000
+    }
+}
+
+/// A random number; where the machine has none to give, a poorer one does, since these only tell
+/// processes apart and spread expiries.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        use std::hash::BuildHasher as _;
+        std::hash::RandomState::new().hash_one(0u8)
+    })
+}

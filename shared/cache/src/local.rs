@@ -1,0 +1,69 @@
+//! L1: a thin face on moka. It holds entries and knows nothing of the rule; an entry that moved
+//! stays until something takes its place, is simply not served, and may yet be rescued.
+
+use crate::entry::{Entry, Value};
+use crate::key::Key;
+use crate::policy::{Eviction, Policy};
+use crate::stats::{Counters, Evicted};
+use moka::notification::RemovalCause;
+use std::sync::Arc;
+
+/// What an entry costs beside its value and what its key and tags hold on the heap, roughly:
+/// the entry's own fields, moka's nodes and hash table. `benches/README.md` has the measurement.
+pub(crate) const OVERHEAD_BYTES: usize = 240;
+
+pub(crate) struct Local<K, V> {
+    entries: moka::sync::Cache<K, Arc<Entry<V>>, foldhash::fast::RandomState>,
+    largest: usize,
+}
+
+impl<K: Key, V: Value> Local<K, V> {
+    pub(crate) fn new(name: &str, policy: &Policy, counters: Arc<Counters>) -> Self {
+        let eviction = match policy.eviction {
+            Eviction::TinyLfu => moka::policy::EvictionPolicy::tiny_lfu(),
+            Eviction::Lru => moka::policy::EvictionPolicy::lru(),
+        };
+        let entries = moka::sync::Cache::builder()
+            .name(name)
+            .max_capacity(policy.capacity_bytes)
+            .weigher(|_, entry: &Arc<Entry<V>>| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
+            .eviction_policy(eviction)
+            .eviction_listener(move |_, _, cause| counters.evicted(cause_of(cause)))
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { entries, largest: policy.largest_bytes }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<Entry<V>>> {
+        self.entries.get(key)
+    }
+
+    /// Keeps the entry, unless it is larger than the policy allows.
+    pub(crate) fn insert(&self, key: K, entry: Arc<Entry<V>>) {
+        if weight(&entry) <= self.largest {
+            self.entries.insert(key, entry);
+        }
+    }
+
+    /// Entries and their weight, after settling the books.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.entries.run_pending_tasks();
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+}
+
+fn weight<V: Value>(entry: &Entry<V>) -> usize {
+    let value = entry.value.as_ref().map_or(0, Value::weight);
+    let tags = size_of_val(&*entry.tags);
+    let spilled = if entry.cells.spilled() { size_of_val(&*entry.cells) } else { 0 };
+    OVERHEAD_BYTES + value + tags + spilled
+}
+
+fn cause_of(cause: RemovalCause) -> Evicted {
+    match cause {
+        RemovalCause::Size => Evicted::Size,
+        RemovalCause::Replaced => Evicted::Replaced,
+        RemovalCause::Explicit => Evicted::Removed,
+        RemovalCause::Expired => Evicted::Expired,
+    }
+}

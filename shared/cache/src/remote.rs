@@ -1,0 +1,114 @@
+//! The remote tier: values with a life, an advisory lock, and hints.
+//!
+//! Nothing that comes from here is believed. A value is a claim with a label; a message only
+//! brings the news sooner. An implementation may lose, repeat, reorder or resurrect anything;
+//! that costs misses, never truth.
+
+mod backoff;
+pub mod guard;
+pub mod hub;
+mod outlet;
+pub mod redis;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Why the remote tier did not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is no remote tier that we know.
+    #[error("remote address: {0}")]
+    Address(String),
+    /// No answer in time.
+    #[error("the remote tier did not answer within {0:?}")]
+    Timeout(Duration),
+    /// Not asked, because it failed a moment ago.
+    #[error("the remote tier is left alone after failures")]
+    BreakerOpen,
+    /// It answered with an error, or the link broke.
+    #[error("the remote tier failed")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// Opens the remote tier at an address: `hub:`, a new one inside this process, or Redis at
+/// `redis://` or `rediss://`. Redis need not be there yet. Must be called on a tokio runtime.
+pub fn open(url: &str) -> Result<Arc<dyn Remote>, Error> {
+    match url.split_once(':') {
+        Some(("hub", "")) => Ok(hub::Hub::new()),
+        Some(("redis" | "rediss", _)) => Ok(Arc::new(redis::Redis::open(url)?)),
+        Some((scheme, _))
+            if scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) =>
+        {
+            Err(Error::Address(format!(
+                "{scheme}: is not understood; {UNDERSTOOD}"
+            )))
+        }
+        _ => Err(Error::Address(UNDERSTOOD.to_owned())),
+    }
+}
+
+const UNDERSTOOD: &str = "hub:, redis://host:port and rediss://host:port are";
+
+/// What a subscription brings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Messages published from now on arrive, as far as anybody knows.
+    Up,
+    /// Messages may have been lost, and more may be.
+    Down,
+    /// A message.
+    Message(Bytes),
+}
+
+/// A value on its way to the remote tier.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// Its name, whole.
+    pub key: String,
+    /// Its bytes.
+    pub value: Bytes,
+    /// How long it may stay.
+    pub ttl: Duration,
+}
+
+/// The second tier and the carrier of hints. One conformance suite (`tests/remote.rs`) holds for
+/// every implementation.
+///
+/// All of these are safe to cancel: what was asked then happens or does not.
+pub trait Remote: Send + Sync + 'static {
+    /// The values of these keys, in their order, in one round trip.
+    fn get<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>>;
+
+    /// Stores these, in one round trip.
+    fn set<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Removes these, in one round trip.
+    fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Takes the advisory locks that are free, for `owner`, for at most `ttl`: true at the place
+    /// of each that was taken. One round trip.
+    fn lock<'a>(
+        &'a self,
+        keys: &'a [String],
+        owner: u64,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Vec<bool>, Error>>;
+
+    /// Gives back those of these locks that `owner` still holds. One round trip.
+    fn unlock<'a>(&'a self, keys: &'a [String], owner: u64) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Sends a message to whoever listens now.
+    fn publish<'a>(&'a self, channel: &'a str, message: Bytes) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Listens, through every reconnection, until the receiver is dropped. It starts as `Down`.
+    /// When the receiver is slow, messages are dropped, and a `Down` and an `Up` say so.
+    fn subscribe(&self, channel: &str) -> mpsc::Receiver<Event>;
+
+    /// A name for logs, without secrets: `hub`, `redis://host:6379`.
+    fn name(&self) -> String;
+}

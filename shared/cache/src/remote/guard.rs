@@ -1,0 +1,191 @@
+//! A remote tier that cannot cost a reader more than a timeout.
+//!
+//! Each call has a deadline, and after some failures in a row calls are refused at once, until
+//! one that is let through after a pause succeeds. There are three breakers. Reads are on the
+//! way of every answer, stores are large and may be refused for want of memory, and hints may be
+//! forbidden on one channel: the failure of one kind is no proof against the others, and where
+//! all of them fail, each costs its own few timeouts once.
+
+mod breaker;
+
+use super::{Error, Event, Item, Remote};
+use crate::clock::Clock;
+use breaker::{Breaker, Pass};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// When a guard loses its patience.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a call may take. A healthy Redis nearby answers in well under a millisecond, and
+    /// a database in a few: waiting longer than 50 ms for the shortcut is worse than not taking
+    /// it, and less would count pauses of a busy machine as failures.
+    pub timeout: Duration,
+    /// Failures in a row after which calls of their kind are refused.
+    pub failures: u32,
+    /// How long they are refused before one is let through to try; half of it at the least, by
+    /// chance, so that not every process tries at once.
+    pub pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_millis(50),
+            failures: 5,
+            pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a guard has seen since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Calls made on the remote tier.
+    pub calls: u64,
+    /// Of these, the ones that failed, timeouts aside.
+    pub failures: u64,
+    /// Of these, the ones that took too long.
+    pub timeouts: u64,
+    /// Calls that were not made, because a breaker was open.
+    pub refused: u64,
+    /// Times that a breaker opened.
+    pub opened: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    calls: AtomicU64,
+    failures: AtomicU64,
+    timeouts: AtomicU64,
+    refused: AtomicU64,
+    opened: AtomicU64,
+}
+
+/// A remote tier behind timeouts and breakers.
+pub struct Guard {
+    remote: Arc<dyn Remote>,
+    timeout: Duration,
+    /// `get`, `lock` and `unlock`.
+    reads: Breaker,
+    /// `set` and `remove`.
+    stores: Breaker,
+    /// `publish`.
+    hints: Breaker,
+    counts: Counts,
+}
+
+impl Guard {
+    /// Guards `remote`, on the machine's clock.
+    pub fn new(remote: Arc<dyn Remote>, limits: Limits) -> Self {
+        Self::with_clock(remote, limits, Clock::machine())
+    }
+
+    /// Guards `remote`; pauses of the breakers are measured by `clock`.
+    pub fn with_clock(remote: Arc<dyn Remote>, limits: Limits, clock: Clock) -> Self {
+        let breaker = |kind| Breaker::new(kind, remote.name(), limits, clock.clone());
+        Self {
+            timeout: limits.timeout,
+            reads: breaker("read"),
+            stores: breaker("store"),
+            hints: breaker("hint"),
+            counts: Counts::default(),
+            remote,
+        }
+    }
+
+    /// Whether reads are refused now.
+    pub fn is_open(&self) -> bool {
+        self.reads.is_open()
+    }
+
+    /// What it has seen so far.
+    pub fn counters(&self) -> Counters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            calls: read(&self.counts.calls),
+            failures: read(&self.counts.failures),
+            timeouts: read(&self.counts.timeouts),
+            refused: read(&self.counts.refused),
+            opened: read(&self.counts.opened),
+        }
+    }
+
+    async fn call<T>(
+        &self,
+        breaker: &Breaker,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let counts = &self.counts;
+        let Some(pass) = breaker.enter() else {
+            counts.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::BreakerOpen);
+        };
+        counts.calls.fetch_add(1, Ordering::Relaxed);
+        let answer = match tokio::time::timeout(self.timeout, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Timeout(self.timeout)),
+        };
+        self.note(pass, &answer);
+        answer
+    }
+
+    fn note<T>(&self, pass: Pass<'_>, answer: &Result<T, Error>) {
+        let counts = &self.counts;
+        let Err(error) = answer else {
+            return pass.succeeded();
+        };
+        let count = match error {
+            Error::Timeout(_) => &counts.timeouts,
+            _ => &counts.failures,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if pass.failed(error) {
+            counts.opened.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Remote for Guard {
+    fn get<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
+        Box::pin(self.call(&self.reads, self.remote.get(keys)))
+    }
+
+    fn set<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.call(&self.stores, self.remote.set(items)))
+    }
+
+    fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.call(&self.stores, self.remote.remove(keys)))
+    }
+
+    fn lock<'a>(
+        &'a self,
+        keys: &'a [String],
+        owner: u64,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(self.call(&self.reads, self.remote.lock(keys, owner, ttl)))
+    }
+
+    fn unlock<'a>(&'a self, keys: &'a [String], owner: u64) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.call(&self.reads, self.remote.unlock(keys, owner)))
+    }
+
+    fn publish<'a>(&'a self, channel: &'a str, message: Bytes) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.call(&self.hints, self.remote.publish(channel, message)))
+    }
+
+    fn subscribe(&self, channel: &str) -> mpsc::Receiver<Event> {
+        self.remote.subscribe(channel)
+    }
+
+    fn name(&self) -> String {
+        self.remote.name()
+    }
+}

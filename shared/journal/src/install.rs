@@ -1,0 +1,118 @@
+//! Bringing tables and triggers to what is described, in one transaction.
+
+use crate::sql::{VERSION, identifier, postgres, sqlite};
+use crate::{Error, Journal, Watches, check};
+use larder::key::Tag;
+use larder_db::{AssertSqlSafe, Engine, Row, Tx, args};
+
+pub(crate) async fn install(journal: &Journal) -> Result<(), Error> {
+    // On SQLite this is BEGIN IMMEDIATE; PostgreSQL takes its lock below.
+    let mut tx = journal.inner.db.begin_write().await?;
+    let watches = &journal.inner.watches;
+    let plan = match tx.engine() {
+        Engine::Sqlite => on_sqlite(&mut tx, watches).await?,
+        Engine::Postgres => on_postgres(&mut tx, watches).await?,
+    };
+    let fingerprint = format!("{:016x}", Tag::of("fingerprint", &plan.program).0);
+    let installed = state(&mut tx).await?;
+    if (installed.version, installed.revision) > (VERSION, watches.revision) {
+        let (version, revision) = (installed.version, installed.revision);
+        return Err(Error::Newer { version, revision });
+    }
+    let same = (installed.version, installed.revision) == (VERSION, watches.revision);
+    if same && installed.fingerprint != fingerprint {
+        return Err(Error::Unrevised { revision: watches.revision });
+    }
+    if same && plan.sound {
+        return Ok(tx.commit().await?);
+    }
+    tx.execute_script(AssertSqlSafe(plan.cleanup + &plan.program)).await?;
+    let whole = Tag::WHOLE;
+    tx.execute("INSERT INTO journal (tag, key) VALUES ($1, $2)", args![whole, whole]).await?;
+    tx.execute(
+        "UPDATE journal_state SET version = $1, revision = $2, fingerprint = $3",
+        args![VERSION, watches.revision, &fingerprint],
+    )
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// What has to be run if what is installed is not this.
+struct Plan {
+    /// Takes away what is in the way of the program.
+    cleanup: String,
+    /// Everything that was described; its hash is the fingerprint.
+    program: String,
+    /// Whether the triggers are there and on.
+    sound: bool,
+}
+
+struct State {
+    version: i64,
+    revision: i64,
+    fingerprint: String,
+}
+
+async fn state(tx: &mut Tx) -> Result<State, Error> {
+    let sql = "SELECT version, revision, fingerprint FROM journal_state";
+    let row = tx.fetch_one(sql, args![]).await?;
+    Ok(State { version: row.get(0)?, revision: row.get(1)?, fingerprint: row.get(2)? })
+}
+
+async fn on_sqlite(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
+    if !tx.fetch_one(sqlite::INSTALLED, args![]).await?.get::<bool>(0)? {
+        tx.execute_script(sqlite::TABLES).await?;
+    }
+    let found = tx.fetch_all(sqlite::TRIGGERS, args![]).await?;
+    let wanted = sqlite::triggers(watches);
+    let sound = check::compare(watches, &wanted, &found)?.is_empty();
+    let mut cleanup = String::new();
+    for trigger in &found {
+        cleanup += &format!("DROP TRIGGER {};\n", identifier(trigger.get(1)?));
+    }
+    let program = wanted.iter().map(|trigger| format!("{};\n", trigger.body)).collect();
+    Ok(Plan { cleanup, program, sound })
+}
+
+async fn on_postgres(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
+    tx.execute(postgres::PATIENCE, args![]).await?;
+    tx.execute(postgres::LOCK, args![]).await?;
+    let row = tx.fetch_one(postgres::SCHEMA, args![]).await?;
+    let (schema, installed): (String, bool) = (row.get(0)?, row.get(1)?);
+    if installed {
+        forget_another_server(tx).await?;
+    } else {
+        tx.execute_script(AssertSqlSafe(postgres::tables(&schema))).await?;
+    }
+    let found = tx.fetch_all(postgres::TRIGGERS, args![]).await?;
+    let sound = check::compare(watches, &postgres::triggers(&schema, watches), &found)?.is_empty();
+    let cleanup = forsaken(watches, &found)?
+        .iter()
+        .map(|table| postgres::uninstall(&schema, table))
+        .collect();
+    Ok(Plan { cleanup, program: postgres::program(&schema, watches), sound })
+}
+
+/// Tables that have our triggers and are watched no more.
+fn forsaken(watches: &Watches, found: &[Row]) -> Result<Vec<String>, Error> {
+    let mut tables = Vec::new();
+    for row in found {
+        let table: String = row.get(0)?;
+        let watched = watches.tables.iter().any(|watch| watch.table == table);
+        if !watched && !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    Ok(tables)
+}
+
+/// A dump that was restored on another server brings lines whose numbers mean nothing there.
+async fn forget_another_server(tx: &mut Tx) -> Result<(), Error> {
+    let moved = "UPDATE journal_state SET low_marked = '0', low_dropped = '0', \
+        version = 0, system = (SELECT system_identifier::text FROM pg_control_system()) \
+        WHERE system <> (SELECT system_identifier::text FROM pg_control_system())";
+    if tx.execute(moved, args![]).await? > 0 {
+        tx.execute_script("TRUNCATE journal").await?;
+    }
+    Ok(())
+}

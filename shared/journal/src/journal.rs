@@ -1,0 +1,109 @@
+//! The journal of one source.
+
+use crate::header::Header;
+use crate::sql::{postgres, sqlite};
+use crate::{Error, Watches, install};
+use larder::snapshot::Epoch;
+use larder_db::{Database, Engine, args};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The journal of one source: its feed, its labelled reads, its writes. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) db: Database,
+    pub(crate) watches: Watches,
+    pub(crate) settings: Settings,
+}
+
+/// How much is read at once and how long lines are kept; each has a default that works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long lines are kept: a process that hears nothing for longer starts anew.
+    pub keep: Duration,
+    /// How long a mark stands before what lies below it is dropped: long enough that every
+    /// process which is alive has seen it.
+    pub settle: Duration,
+    /// At most this many lines are dropped at once.
+    pub drop_at_most: u64,
+    /// A round with more lines is one change of everything.
+    pub round_at_most: u32,
+    /// The whole journal with more lines that differ is one change of everything.
+    pub whole_at_most: u32,
+    /// A transaction with more lines has changed everything.
+    pub written_at_most: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_secs(15 * 60),
+            settle: Duration::from_secs(30),
+            drop_at_most: 1_000_000,
+            round_at_most: 10_000,
+            whole_at_most: 200_000,
+            written_at_most: 1_000,
+        }
+    }
+}
+
+impl Journal {
+    /// Opens the journal of a database whose tables exist, creating the journal's own and the
+    /// triggers where they are missing or not as described. Of several processes that start at
+    /// once one does it.
+    ///
+    /// Whatever it changes, it also touches everything: values that were cached while triggers
+    /// were missing are not taken afterwards.
+    pub async fn install(db: Database, watches: Watches) -> Result<Self, Error> {
+        Self::install_with(db, watches, Settings::default()).await
+    }
+
+    /// As [`Journal::install`], with other settings than the defaults.
+    pub async fn install_with(
+        db: Database,
+        watches: Watches,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let journal = Self::attach(db, watches, settings);
+        install::install(&journal).await?;
+        Ok(journal)
+    }
+
+    /// The journal of a database in which it was installed by others, as a standby's.
+    pub fn attach(db: Database, watches: Watches, settings: Settings) -> Self {
+        Self { inner: Arc::new(Inner { db, watches, settings }) }
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.inner.db
+    }
+
+    /// The life that the database is in.
+    pub async fn epoch(&self) -> Result<Epoch, Error> {
+        let sql = match self.inner.db.engine() {
+            Engine::Sqlite => format!("SELECT {}", sqlite::LABEL),
+            Engine::Postgres => format!("SELECT {}", postgres::LABEL),
+        };
+        let row = self.inner.db.fetch_one(larder_db::AssertSqlSafe(sql), args![]).await?;
+        let epoch = Header::parse(row.get(0)?)?.epoch;
+        epoch.ok_or_else(|| Error::Unusable("a standby is not sure of its timeline".to_owned()))
+    }
+
+    /// Begins a new life after a SQLite file was restored from a copy: everything that was
+    /// cached, labelled or promised before is worthless from here on. PostgreSQL begins one by
+    /// itself, with the timeline that a recovery or a promotion starts, so nothing is done there.
+    pub async fn new_epoch(&self) -> Result<Epoch, Error> {
+        if self.inner.db.engine() == Engine::Sqlite {
+            let mut tx = self.inner.db.begin_write().await?;
+            tx.execute(sqlite::NEW_EPOCH, args![]).await?;
+            tx.commit().await?;
+        }
+        self.epoch().await
+    }
+}

@@ -1,0 +1,219 @@
+//! PostgreSQL's side, from version 14 on.
+//!
+//! Everything is named with its schema: a trigger also fires in sessions whose search path is
+//! empty, as those of `pg_restore` and of logical replication.
+
+use super::{Trigger, identifier, lines, literal};
+use crate::watch::{Member, Watch, Watches};
+use larder::key::Tag;
+
+const ROWS: &str = "larder_journal_rows";
+const TRUNCATED: &str = "larder_journal_truncate";
+
+/// Held while installing, so that of two replicas one waits.
+pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(7819001374532)::text";
+pub(crate) const SCHEMA: &str = "SELECT current_schema()::text, \
+     to_regclass(quote_ident(current_schema()) || '.journal_state') IS NOT NULL";
+/// Waiting for a table that someone holds would make everyone else wait behind us.
+pub(crate) const PATIENCE: &str = "SELECT set_config('lock_timeout', '5s', true)";
+
+/// `snapshot|standby|has written|system|timeline`, evaluated once per statement: a volatile
+/// function keeps it from being copied into each row. The session's note of the system is a
+/// matter of cost only; see `larder-db`. A standby knows its timeline for sure only while what it
+/// receives and its control file agree; else the field, and so the whole, is null.
+macro_rules! label {
+    () => {
+        "pg_current_snapshot()::text || '|' || pg_is_in_recovery()::text || '|' || \
+         (pg_current_xact_id_if_assigned() IS NOT NULL)::text || '|' || \
+         COALESCE(NULLIF(current_setting('larder.system', true), ''), \
+         (SELECT system_identifier::text FROM pg_control_system())) || '|' || \
+         CASE WHEN pg_is_in_recovery() THEN \
+         COALESCE((SELECT lpad(to_hex(c.timeline_id), 8, '0') \
+         FROM pg_control_checkpoint() c, pg_stat_get_wal_receiver() r \
+         WHERE r.received_tli = c.timeline_id), '') \
+         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
+    };
+}
+
+pub(crate) const LABEL: &str = label!();
+
+/// The round since the snapshot $1, at most $2 lines, the highest first; the line without a tag
+/// is the header. What is visible lies below the own xmax: that keeps out lines which a restored
+/// dump brought from another server.
+pub(crate) const ROUND: &str = concat!(
+    "SELECT NULL::text, ",
+    label!(),
+    " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
+    "UNION ALL (SELECT tag, key, xid::text FROM journal ",
+    "WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot) ",
+    "AND xid < pg_snapshot_xmax(pg_current_snapshot()) ",
+    "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
+    "ORDER BY xid DESC LIMIT $2)"
+);
+
+/// The whole journal, if it has at most $1 lines that differ; a line with an empty tag otherwise,
+/// with the highest xid.
+pub(crate) const WHOLE: &str = concat!(
+    "WITH lines AS MATERIALIZED (SELECT tag, key, max(xid::text::int8) AS xid FROM journal ",
+    "WHERE xid < pg_snapshot_xmax(pg_current_snapshot()) GROUP BY tag, key LIMIT $1 + 1), ",
+    "few AS MATERIALIZED (SELECT count(*) <= $1 AS few FROM lines) ",
+    "SELECT NULL::text, ",
+    label!(),
+    " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
+    "UNION ALL SELECT tag, key, xid::text FROM lines WHERE (SELECT few FROM few) ",
+    "UNION ALL SELECT '', '', (SELECT xid::text FROM journal ORDER BY xid DESC LIMIT 1) ",
+    "WHERE NOT (SELECT few FROM few)"
+);
+
+/// The header, then the transaction's own lines, at most $1; nothing if it wrote nothing.
+pub(crate) const FINISH: &str = "SELECT a, b FROM larder_journal_finish($1::int8)";
+
+pub(crate) const TRIGGERS: &str =
+    "SELECT coalesce(root.relname, c.relname)::text, t.tgname::text, p.prosrc::text, \
+     t.tgenabled::text \
+     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid \
+     LEFT JOIN pg_class root ON root.oid = pg_partition_root(c.oid) \
+     WHERE t.tgname IN ('larder_journal_rows', 'larder_journal_truncate') \
+     AND c.relnamespace = current_schema()::regnamespace";
+
+/// What the journal itself consists of.
+pub(crate) fn tables(schema: &str) -> String {
+    let schema = identifier(schema);
+    format!(
+        "CREATE TABLE {schema}.journal (
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    tag text NOT NULL,
+    key text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX journal_xid ON {schema}.journal (xid);
+CREATE TABLE {schema}.journal_state (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    system text NOT NULL,
+    low_marked xid8 NOT NULL DEFAULT '0',
+    low_dropped xid8 NOT NULL DEFAULT '0',
+    marked_at timestamptz NOT NULL DEFAULT now(),
+    version bigint NOT NULL DEFAULT 0,
+    revision bigint NOT NULL DEFAULT 0,
+    fingerprint text NOT NULL DEFAULT ''
+);
+INSERT INTO {schema}.journal_state (system)
+    SELECT system_identifier::text FROM pg_control_system();
+"
+    )
+}
+
+/// Functions and triggers; running it again changes nothing.
+pub(crate) fn program(schema: &str, watches: &Watches) -> String {
+    let mut sql = finish(schema);
+    for watch in &watches.tables {
+        sql.push_str(&install(schema, watch));
+    }
+    sql
+}
+
+/// One call, hence one trip: deferred triggers write their lines, then all of them are read.
+fn finish(schema: &str) -> String {
+    let schema = identifier(schema);
+    format!(
+        "CREATE OR REPLACE FUNCTION {schema}.larder_journal_finish(most bigint)
+RETURNS TABLE (a text, b text) LANGUAGE plpgsql AS $larder$
+DECLARE own xid8;
+BEGIN
+    SET CONSTRAINTS ALL IMMEDIATE;
+    own := pg_current_xact_id_if_assigned();
+    IF own IS NULL THEN RETURN; END IF;
+    a := own::text; b := {LABEL}; RETURN NEXT;
+    RETURN QUERY SELECT j.tag, j.key FROM {schema}.journal j WHERE j.xid = own LIMIT most;
+END $larder$;
+"
+    )
+}
+
+fn install(schema: &str, watch: &Watch) -> String {
+    let body = body(schema, watch);
+    let (function, table) = (function(schema, watch), qualified(schema, &watch.table));
+    format!(
+        "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql \
+         AS $larder${body}$larder$;
+CREATE OR REPLACE TRIGGER {ROWS} AFTER INSERT OR UPDATE OR DELETE ON {table} \
+         FOR EACH ROW EXECUTE FUNCTION {function}();
+CREATE OR REPLACE TRIGGER {TRUNCATED} AFTER TRUNCATE ON {table} \
+         FOR EACH STATEMENT EXECUTE FUNCTION {function}();
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER {ROWS};
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER {TRUNCATED};
+"
+    )
+}
+
+/// Takes the triggers off a table that is watched no more.
+pub(crate) fn uninstall(schema: &str, table: &str) -> String {
+    let table = qualified(schema, table);
+    format!("DROP TRIGGER IF EXISTS {ROWS} ON {table}; DROP TRIGGER IF EXISTS {TRUNCATED} ON {table};")
+}
+
+pub(crate) fn triggers(schema: &str, watches: &Watches) -> Vec<Trigger> {
+    let both = |watch: &Watch| {
+        [ROWS, TRUNCATED].map(|name| Trigger {
+            table: watch.table.clone(),
+            name: name.to_owned(),
+            body: body(schema, watch),
+        })
+    };
+    watches.tables.iter().flat_map(both).collect()
+}
+
+fn body(schema: &str, watch: &Watch) -> String {
+    let journal = qualified(schema, "journal");
+    let insert = |lines: String| match lines.as_str() {
+        "" => "NULL;".to_owned(),
+        lines => format!("INSERT INTO {journal} (tag, key) VALUES {lines};"),
+    };
+    let all_of = |row: &str| {
+        let members = watch.members.iter().map(|member| (member.tag.as_str(), key(row, member)));
+        let constants = watch.constants.iter().map(|(tag, key)| (tag.as_str(), literal(key)));
+        insert(lines(members.chain(constants)))
+    };
+    let left: String = watch
+        .members
+        .iter()
+        .map(|member| {
+            let (new, old) = (key("NEW", member), key("OLD", member));
+            let line = insert(lines([(member.tag.as_str(), old.clone())]));
+            format!("        IF {new} <> {old} THEN {line} END IF;\n")
+        })
+        .collect();
+    let keyspaces = watch.keyspaces.iter().map(|name| (name.as_str(), literal(Tag::WHOLE)));
+    let (new, old, whole) = (all_of("NEW"), all_of("OLD"), insert(lines(keyspaces)));
+    format!(
+        "
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        {new}
+{left}    ELSIF TG_OP = 'INSERT' THEN
+        {new}
+    ELSIF TG_OP = 'DELETE' THEN
+        {old}
+    ELSE
+        {whole}
+    END IF;
+    RETURN NULL;
+END "
+    )
+}
+
+/// The key's text, never null.
+fn key(row: &str, member: &Member) -> String {
+    let columns = member.columns.iter();
+    let columns: Vec<_> =
+        columns.map(|column| format!("COALESCE({row}.{}::text, '')", identifier(column))).collect();
+    columns.join(" || '/' || ")
+}
+
+fn function(schema: &str, watch: &Watch) -> String {
+    qualified(schema, &format!("larder_journal_{}", watch.table))
+}
+
+fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", identifier(schema), identifier(name))
+}

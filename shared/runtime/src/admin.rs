@@ -1,0 +1,102 @@
+//! The port for those who run the process: `/live`, `/ready`, `/metrics`.
+
+use crate::listen;
+use crate::readiness::Readiness;
+use crate::tasks::Tasks;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// What `/metrics` is made of: each gives a piece of Prometheus text.
+type Collector = Box<dyn Fn() -> String + Send + Sync>;
+
+/// The admin port.
+pub struct Admin {
+    listener: TcpListener,
+    readiness: Readiness,
+    collectors: Vec<Collector>,
+    more: Router,
+}
+
+impl Admin {
+    /// Takes the port; nothing is answered before [`start`](Self::start).
+    pub async fn bind(address: SocketAddr, readiness: &Readiness) -> Result<Self, listen::Error> {
+        let listener = listen::listen("--admin-addr", address).await?;
+        Ok(Self::on(listener, readiness))
+    }
+
+    /// On a port that was taken before.
+    pub fn on(listener: TcpListener, readiness: &Readiness) -> Self {
+        Self {
+            listener,
+            readiness: readiness.clone(),
+            collectors: Vec::new(),
+            more: Router::new(),
+        }
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Adds to `/metrics`.
+    #[must_use]
+    pub fn collect(mut self, collector: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.collectors.push(Box::new(collector));
+        self
+    }
+
+    /// Adds routes, also those of gRPC services: HTTP/2 without TLS is understood here too.
+    #[must_use]
+    pub fn merge(mut self, routes: Router) -> Self {
+        self.more = self.more.merge(routes);
+        self
+    }
+
+    /// Answers until the tasks are closed.
+    pub fn start(self, tasks: &Tasks) {
+        let collectors: Arc<[Collector]> = self.collectors.into();
+        let readiness = self.readiness;
+        let routes = Router::new()
+            .route("/live", get(async || "live\n"))
+            .route("/ready", get(async move || ready(&readiness)))
+            .route("/metrics", get(async move || metrics(&collectors)))
+            .merge(self.more);
+        let stopping = tasks.stopping().clone();
+        let listener = self.listener.tap_io(|stream| {
+            // Without it answers are late, not wrong.
+            _ = stream.set_nodelay(true);
+        });
+        tasks.spawn("admin", async move {
+            let served = axum::serve(listener, routes)
+                .with_graceful_shutdown(async move { stopping.cancelled().await })
+                .await;
+            if let Err(error) = served {
+                tracing::error!(error = %error, "the admin port is gone");
+            }
+        });
+    }
+}
+
+fn ready(readiness: &Readiness) -> impl IntoResponse + use<> {
+    let reasons = readiness.reasons();
+    match reasons.is_empty() {
+        true => (StatusCode::OK, "ready\n".to_owned()),
+        false => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+    }
+}
+
+fn metrics(collectors: &[Collector]) -> impl IntoResponse + use<> {
+    let text: String = collectors.iter().map(|collect| collect()).collect();
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+}

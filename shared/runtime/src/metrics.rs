@@ -1,0 +1,342 @@
+//! Every call counted and timed, by method and status.
+//!
+//! The methods are known from the descriptors before the first call, so that a call looks its
+//! own up in a map that never changes and adds to counters that its thread hardly shares: no
+//! lock, and no allocation after a status has been seen once. Calls of methods that nobody
+//! described share one entry, so that strangers cannot grow the metrics.
+
+use crate::status;
+use http::HeaderMap;
+use pin_project_lite::pin_project;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+/// How long calls took, from the request's headers to the answer's last byte.
+pub const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
+
+/// The histogram's upper bounds in nanoseconds, and as they are written.
+const BOUNDS: [(u64, &str); 14] = [
+    (100_000, "0.0001"),
+    (250_000, "0.00025"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_500_000, "0.0025"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (25_000_000, "0.025"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (250_000_000, "0.25"),
+    (500_000_000, "0.5"),
+    (2_500_000_000, "2.5"),
+    (10_000_000_000, "10"),
+];
+/// Threads spread over so many copies of each counter.
+const STRIPES: usize = 8;
+/// The status codes are 0 to 16.
+const CODES: usize = 17;
+
+/// The calls of a server, by method and status.
+pub struct Metrics {
+    /// By path, as a request names it: `/package.Service/Method`.
+    methods: HashMap<Box<str>, Arc<Method>, foldhash::fast::RandomState>,
+    other: Arc<Method>,
+}
+
+/// The calls of one method, by status. A status takes no room before it is seen.
+struct Method {
+    name: String,
+    by_code: [OnceLock<Box<Histogram>>; CODES],
+}
+
+#[derive(Default)]
+struct Histogram {
+    stripes: [Stripe; STRIPES],
+}
+
+/// On cache lines of its own, so that threads do not take them from each other.
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe {
+    /// One for each bound, and one for what is beyond the last.
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
+}
+
+impl Metrics {
+    /// Metrics for every method of these encoded descriptor sets.
+    pub fn new(descriptors: &[&[u8]]) -> Result<Self, prost::DecodeError> {
+        let mut methods = HashMap::default();
+        for set in descriptors {
+            for name in method_names(set)? {
+                methods.insert(format!("/{name}").into(), Arc::new(Method::new(name)));
+            }
+        }
+        Ok(Self {
+            methods,
+            other: Arc::new(Method::new("_OTHER".to_owned())),
+        })
+    }
+
+    /// All of it as Prometheus text.
+    pub fn render(&self) -> String {
+        let mut methods: Vec<_> = self.methods.values().chain([&self.other]).collect();
+        methods.sort_unstable_by(|one, two| one.name.cmp(&two.name));
+        let mut text = format!(
+            "# HELP {CALL_DURATION} Time from a call's headers to its answer's end.\n\
+             # TYPE {CALL_DURATION} histogram\n"
+        );
+        for method in methods {
+            method.render(&mut text);
+        }
+        text
+    }
+
+    fn begin(&self, path: &str) -> Call {
+        let method = self.methods.get(path).unwrap_or(&self.other).clone();
+        Call {
+            method,
+            began: Instant::now(),
+            code: Code::Cancelled,
+        }
+    }
+}
+
+impl Method {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            by_code: Default::default(),
+        }
+    }
+
+    fn record(&self, code: Code, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS
+            .iter()
+            .position(|(bound, _)| nanos <= *bound)
+            .unwrap_or(BOUNDS.len());
+        let histogram = self.by_code[code as usize].get_or_init(Box::default);
+        let stripe = &histogram.stripes[stripe_of_this_thread()];
+        stripe.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        stripe.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    fn render(&self, text: &mut String) {
+        for (code, histogram) in self.by_code.iter().enumerate() {
+            if let Some(histogram) = histogram.get() {
+                let code = status::code_name(Code::from_i32(code as i32));
+                let labels = format!(
+                    "rpc_method=\"{}\",rpc_response_status_code=\"{code}\"",
+                    self.name
+                );
+                histogram.render(&labels, text);
+            }
+        }
+    }
+}
+
+impl Histogram {
+    fn render(&self, labels: &str, text: &mut String) {
+        let sum = |count: &dyn Fn(&Stripe) -> &AtomicU64| -> u64 {
+            self.stripes
+                .iter()
+                .map(|stripe| count(stripe).load(Ordering::Relaxed))
+                .sum()
+        };
+        let mut total = 0;
+        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
+        for (bucket, bound) in bounds.enumerate() {
+            total += sum(&|stripe| &stripe.buckets[bucket]);
+            _ = writeln!(
+                text,
+                "{CALL_DURATION}_bucket{{{labels},le=\"{bound}\"}} {total}"
+            );
+        }
+        let seconds = Duration::from_nanos(sum(&|stripe| &stripe.nanos)).as_secs_f64();
+        _ = writeln!(text, "{CALL_DURATION}_sum{{{labels}}} {seconds}");
+        _ = writeln!(text, "{CALL_DURATION}_count{{{labels}}} {total}");
+    }
+}
+
+/// `package.Service/Method` of every method in an encoded descriptor set.
+fn method_names(set: &[u8]) -> Result<Vec<String>, prost::DecodeError> {
+    let set = FileDescriptorSet::decode(set)?;
+    let names = set.file.iter().flat_map(|file| {
+        file.service.iter().flat_map(move |service| {
+            let methods = service.method.iter();
+            methods.map(|method| format!("{}.{}/{}", file.package(), service.name(), method.name()))
+        })
+    });
+    Ok(names.collect())
+}
+
+/// Threads take their stripes in turn, once.
+fn stripe_of_this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    }
+    STRIPE.with(|stripe| *stripe)
+}
+
+/// A call that is counted when it is dropped; without an end before that, as CANCELLED.
+struct Call {
+    method: Arc<Method>,
+    began: Instant,
+    code: Code,
+}
+
+impl Call {
+    fn end(mut self, code: Code) {
+        self.code = code;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.method.record(self.code, self.began.elapsed());
+    }
+}
+
+/// Counts and times every call.
+pub fn layer(metrics: Arc<Metrics>) -> MetricsLayer {
+    MetricsLayer { metrics }
+}
+
+/// See [`layer`].
+#[derive(Clone)]
+pub struct MetricsLayer {
+    metrics: Arc<Metrics>,
+}
+
+impl<S> Layer<S> for MetricsLayer {
+    type Service = Measured<S>;
+
+    fn layer(&self, inner: S) -> Measured<S> {
+        Measured {
+            inner,
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// A service whose calls are counted and timed: see [`layer`].
+#[derive(Clone)]
+pub struct Measured<S> {
+    inner: S,
+    metrics: Arc<Metrics>,
+}
+
+impl<S, Q, R> Service<http::Request<Q>> for Measured<S>
+where
+    S: Service<http::Request<Q>, Response = http::Response<R>>,
+    R: http_body::Body,
+{
+    type Response = http::Response<MeasuredBody<R>>;
+    type Error = S::Error;
+    type Future = MeasuredFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Q>) -> Self::Future {
+        let call = Some(self.metrics.begin(request.uri().path()));
+        MeasuredFuture {
+            answer: self.inner.call(request),
+            call,
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of a call that is counted.
+    pub struct MeasuredFuture<F> {
+        #[pin]
+        answer: F,
+        call: Option<Call>,
+    }
+}
+
+impl<F, R, E> Future for MeasuredFuture<F>
+where
+    F: Future<Output = Result<http::Response<R>, E>>,
+    R: http_body::Body,
+{
+    type Output = Result<http::Response<MeasuredBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(cx));
+        let mut call = this.call.take();
+        // An error's status is in the headers, a success has its own behind the body.
+        let ended = match &answer {
+            Err(_) => Some(Code::Unknown),
+            Ok(answer) => code_in(answer.headers())
+                .or_else(|| answer.body().is_end_stream().then_some(Code::Unknown)),
+        };
+        if let Some((code, call)) = ended.zip(call.take_if(|_| ended.is_some())) {
+            call.end(code);
+        }
+        Poll::Ready(answer.map(|answer| answer.map(|body| MeasuredBody { body, call })))
+    }
+}
+
+pin_project! {
+    /// The body of a call that is counted at its end.
+    pub struct MeasuredBody<B> {
+        #[pin]
+        body: B,
+        call: Option<Call>,
+    }
+}
+
+impl<B: http_body::Body> http_body::Body for MeasuredBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(cx));
+        let ended = match &frame {
+            Some(Ok(frame)) => frame.trailers_ref().map(code_in),
+            Some(Err(_)) | None => Some(None),
+        };
+        if let Some((code, call)) = ended.zip(this.call.take_if(|_| ended.is_some())) {
+            call.end(code.unwrap_or(Code::Unknown));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn code_in(headers: &HeaderMap) -> Option<Code> {
+    headers
+        .get(Status::GRPC_STATUS)
+        .map(|code| Code::from_bytes(code.as_bytes()))
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

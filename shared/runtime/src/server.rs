@@ -1,0 +1,266 @@
+//! A gRPC server: its port, its layers, health and reflection, and how it ends.
+
+use crate::coalesce::Coalesced;
+use crate::metrics::{self, Metrics};
+use crate::readiness::Readiness;
+use crate::tasks::Tasks;
+use crate::{admission, deadline, listen, refusal, streams};
+use axum::response::IntoResponse;
+use futures_util::{Stream, stream};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tower::{Service, ServiceBuilder};
+
+/// How often a silent peer is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long it may take to say so.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
+/// Calls at once on one connection.
+const STREAMS: u32 = 1024;
+/// How long to wait after a connection could not be accepted, which is when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why there is no server, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
+    /// The contracts' descriptors cannot be read.
+    #[error("the descriptors of the contracts cannot be read")]
+    Descriptors(#[source] prost::DecodeError),
+    /// Reflection cannot be made from the descriptors.
+    #[error("reflection cannot be set up")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the server failed")]
+    Transport(#[source] tonic::transport::Error),
+}
+
+/// The bounds of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// From the wish to end until the end.
+    pub drain: Duration,
+    /// At the beginning of the drain, calls are taken for so long still.
+    pub settle: Duration,
+    /// Calls at once.
+    pub calls: usize,
+    /// How long a call takes at most.
+    pub call: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            drain: Duration::from_secs(25),
+            settle: Duration::ZERO,
+            calls: 2048,
+            call: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A gRPC server that does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    limits: Limits,
+    readiness: Readiness,
+    descriptors: &'static [u8],
+    routes: Routes,
+    services: Vec<&'static str>,
+    metrics: Arc<Metrics>,
+    draining: CancellationToken,
+}
+
+impl Server {
+    /// Takes the port. `descriptors` are the contracts of the services to be added.
+    pub async fn bind(
+        address: SocketAddr,
+        limits: Limits,
+        readiness: &Readiness,
+        descriptors: &'static [u8],
+    ) -> Result<Self, Error> {
+        let listener = listen::listen("--grpc-addr", address).await?;
+        Self::on(listener, limits, readiness, descriptors)
+    }
+
+    /// On a port that was taken before.
+    pub fn on(
+        listener: TcpListener,
+        limits: Limits,
+        readiness: &Readiness,
+        descriptors: &'static [u8],
+    ) -> Result<Self, Error> {
+        let known = [descriptors, tonic_health::pb::FILE_DESCRIPTOR_SET];
+        Ok(Self {
+            listener,
+            limits,
+            readiness: readiness.clone(),
+            descriptors,
+            routes: Routes::default(),
+            services: Vec::new(),
+            metrics: Arc::new(Metrics::new(&known).map_err(Error::Descriptors)?),
+            draining: CancellationToken::new(),
+        })
+    }
+
+    /// Adds a service.
+    #[must_use]
+    pub fn add_service<S>(mut self, service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Error = Infallible, Response: IntoResponse, Future: Send>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: 'static,
+    {
+        self.routes = self.routes.add_service(service);
+        self.services.push(S::NAME);
+        self
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Its calls, for the admin port.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Cancelled when no new calls are taken and streams should end; those that wait for their
+    /// next message are ended anyway.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
+    /// Serves until `stop`, and then ends in order:
+    ///
+    /// 1. readiness says no, and calls are taken for as long as it takes to be heard;
+    /// 2. no new connections and calls; streams end; calls that run may finish;
+    /// 3. the tasks are closed, for which a fifth of the time is kept.
+    ///
+    /// What is not over at the end of the drain is left behind.
+    pub async fn serve(self, tasks: &Tasks, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let (limits, readiness, draining) =
+            (self.limits, self.readiness.clone(), self.draining.clone());
+        if let Ok(address) = self.address() {
+            tracing::info!(server.address = %address, "serving");
+        }
+        let mut server = pin!(self.run(tasks).await?);
+        tokio::select! {
+            outcome = &mut server => return outcome,
+            () = stop => {}
+        }
+        tracing::info!("draining");
+        readiness.drain();
+        let (settle, begun) = (limits.settle.min(limits.drain), Instant::now());
+        if let Ok(outcome) = tokio::time::timeout(settle, &mut server).await {
+            return outcome;
+        }
+        draining.cancel();
+        let calls = tokio::time::timeout_at(begun + limits.drain / 5 * 4, server).await;
+        if calls.is_err() {
+            tracing::warn!("calls were left behind at the end of the drain");
+        }
+        let left = limits.drain.saturating_sub(begun.elapsed());
+        if let Err(error) = tasks.close(left).await {
+            tracing::warn!(error = %error, "tasks were left behind at the end of the drain");
+        }
+        calls.unwrap_or(Ok(()))
+    }
+
+    /// The transport with all its layers, and health told how things are.
+    async fn run(
+        mut self,
+        tasks: &Tasks,
+    ) -> Result<impl Future<Output = Result<(), Error>>, Error> {
+        self.describe()?;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let mut feed = self.readiness.feed(reporter, self.services);
+        feed.next().await;
+        let stopping = tasks.stopping().clone();
+        tasks.spawn("health", async move {
+            while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
+        });
+        let layers = ServiceBuilder::new()
+            .layer(metrics::layer(self.metrics))
+            .layer(streams::layer(self.draining.clone()))
+            .layer(refusal::layer())
+            .layer(admission::layer(self.limits.calls))
+            .layer(deadline::layer(self.limits.call));
+        let server = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+            .max_concurrent_streams(STREAMS)
+            .layer(layers)
+            .add_routes(self.routes.add_service(health));
+        let connections = connections(self.listener);
+        let draining = self.draining.cancelled_owned();
+        Ok(async move {
+            let served = server
+                .serve_with_incoming_shutdown(connections, draining)
+                .await;
+            served.map_err(Error::Transport)
+        })
+    }
+
+    /// Reflection, in both versions, of the services that were added.
+    fn describe(&mut self) -> Result<(), Error> {
+        let builder = || {
+            let own = ["grpc.health.v1.Health"]
+                .into_iter()
+                .chain(self.services.iter().copied());
+            let builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(self.descriptors)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            own.fold(builder, |builder, name| builder.with_service_name(name))
+        };
+        let v1 = builder()
+            .with_service_name("grpc.reflection.v1.ServerReflection")
+            .build_v1()
+            .map_err(Error::Reflection)?;
+        let v1alpha = builder()
+            .with_service_name("grpc.reflection.v1alpha.ServerReflection")
+            .build_v1alpha()
+            .map_err(Error::Reflection)?;
+        self.routes = std::mem::take(&mut self.routes)
+            .add_service(v1)
+            .add_service(v1alpha);
+        Ok(())
+    }
+}
+
+/// Connections as they come. tonic sets no socket options on those that it did not accept.
+fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<Coalesced<TcpStream>>> {
+    stream::unfold(listener, |listener| async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // With Nagle's algorithm a reply waits for the acknowledgement of the one
+                    // before. A connection that is gone already says so when it is read.
+                    _ = stream.set_nodelay(true);
+                    return Some((Ok(Coalesced::new(stream)), listener));
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,368 @@
+//! A server over real connections.
+
+mod echo;
+
+use bytes::Bytes;
+use echo::{SOON, call, open, serve};
+use larder_runtime::admin::Admin;
+use larder_runtime::client::{Client, Limits as ClientLimits};
+use larder_runtime::server::Limits;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tonic::{Code, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt as _;
+
+fn reason(status: &Status) -> String {
+    let details = status.get_error_details();
+    details
+        .error_info()
+        .expect("every error says why")
+        .reason
+        .clone()
+}
+
+/// Bytes that tell one call from another.
+fn message(caller: usize, length: usize) -> Bytes {
+    (0..length).map(|n| (n * 31 + caller) as u8).collect()
+}
+
+async fn sixty_four_callers_on_one_connection() {
+    let running = serve(Limits::default()).await;
+    let client = running.client();
+    let mut callers = JoinSet::new();
+    for caller in 0..64 {
+        let client = client.clone();
+        callers.spawn(async move {
+            for length in [0, 1, 300, 1023, 1024, 6_000, 70_000, 200_000] {
+                let sent = message(caller, length);
+                let got = call(client.clone(), "/echo.Echo/Say", sent.clone()).await;
+                assert!(
+                    got.expect("an answer") == sent,
+                    "caller {caller}, {length} bytes"
+                );
+            }
+        });
+    }
+    let all = tokio::time::timeout(SOON * 2, callers.join_all());
+    assert_eq!(all.await.expect("nobody waits for ever").len(), 64);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn sixty_four_callers_on_one_connection_all_get_their_own_answers_on_one_thread() {
+    sixty_four_callers_on_one_connection().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_callers_on_one_connection_all_get_their_own_answers_on_four_threads() {
+    sixty_four_callers_on_one_connection().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_arrives_whole_though_its_reader_is_slow() {
+    let running = serve(Limits::default()).await;
+    let sent = message(1, 4096);
+    let mut slow = open(running.client(), "/echo.Echo/Repeat", sent.clone()).await;
+    // While nobody reads the stream, its connection must go on with others.
+    for caller in 0..16 {
+        let sent = message(caller, 500);
+        assert_eq!(
+            call(running.client(), "/echo.Echo/Say", sent.clone())
+                .await
+                .expect("ok"),
+            sent
+        );
+    }
+    let mut count = 0;
+    while let Some(got) = slow.message().await.expect("whole") {
+        assert!(got == sent);
+        count += 1;
+    }
+    assert_eq!(count, 1000);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_call_ends_at_the_servers_limit_with_deadline_exceeded_and_a_reason() {
+    let limits = Limits {
+        call: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let running = serve(limits).await;
+    let error = call(running.client(), "/echo.Echo/Never", Bytes::new())
+        .await
+        .expect_err("late");
+    assert_eq!(
+        (error.code(), reason(&error).as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_client_gives_up_in_time_though_nobody_answers() {
+    let running = serve(Limits::default()).await;
+    let limits = ClientLimits {
+        call: Duration::from_millis(50),
+        ..ClientLimits::default()
+    };
+    let address = format!("http://{}", running.address);
+    let client = Client::new("--echo", &address, limits).expect("an address");
+    let error = call(client, "/echo.Echo/Never", Bytes::new())
+        .await
+        .expect_err("late");
+    assert_eq!(
+        (error.code(), reason(&error).as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_the_transport_refuses_has_a_code_and_a_reason_of_ours() {
+    let running = serve(Limits::default()).await;
+    let large = Bytes::from(vec![0; 5 << 20]);
+    let error = call(running.client(), "/echo.Echo/Say", large)
+        .await
+        .expect_err("too large");
+    assert_eq!(
+        (error.code(), reason(&error).as_str()),
+        (Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
+    );
+    for unknown in ["/echo.Echo/Sing", "/nobody.Nobody/Say"] {
+        let error = call(running.client(), unknown, Bytes::new())
+            .await
+            .expect_err("unknown");
+        assert_eq!(
+            (error.code(), reason(&error).as_str()),
+            (Code::Unimplemented, "UNIMPLEMENTED")
+        );
+    }
+    running.end().await;
+}
+
+#[tokio::test]
+async fn one_call_too_many_is_turned_away_and_health_is_not() {
+    let running = serve(Limits {
+        calls: 1,
+        ..Limits::default()
+    })
+    .await;
+    let inside = tokio::spawn(call(running.client(), "/echo.Echo/Held", Bytes::new()));
+    let turned_away = async {
+        loop {
+            match call(running.client(), "/echo.Echo/Say", Bytes::new()).await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(SOON, turned_away)
+        .await
+        .expect("the house fills up");
+    assert_eq!(
+        (error.code(), reason(&error).as_str()),
+        (Code::ResourceExhausted, "TOO_MANY_CALLS")
+    );
+    assert!(error.get_error_details().retry_info().is_some());
+    let request = HealthCheckRequest::default();
+    HealthClient::new(running.client())
+        .check(request)
+        .await
+        .expect("always let in");
+    running.gate.add_permits(1);
+    inside.await.expect("no panic").expect("it was let in");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn health_follows_the_gates_and_knows_every_name() {
+    let running = serve(Limits::default()).await;
+    let gate = running.readiness.gate("database", "not opened yet");
+    let mut health = HealthClient::new(running.client());
+    let watched = |service: &str| HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let mut changes = health
+        .watch(watched("echo.Echo"))
+        .await
+        .expect("known")
+        .into_inner();
+    let mut wait_for = async |expected: ServingStatus| {
+        let reached = async {
+            while changes
+                .message()
+                .await
+                .expect("open")
+                .expect("more")
+                .status()
+                != expected
+            {}
+        };
+        tokio::time::timeout(SOON, reached).await.expect("in time");
+    };
+    wait_for(ServingStatus::NotServing).await;
+    gate.open();
+    wait_for(ServingStatus::Serving).await;
+    gate.shut("connection refused");
+    wait_for(ServingStatus::NotServing).await;
+    for (name, expected) in [
+        ("startup", ServingStatus::Serving),
+        ("liveness", ServingStatus::Serving),
+        ("readiness", ServingStatus::NotServing),
+        ("", ServingStatus::NotServing),
+    ] {
+        let status = health
+            .check(watched(name))
+            .await
+            .expect(name)
+            .into_inner()
+            .status();
+        assert_eq!(status, expected, "{name}");
+    }
+    let error = health.check(watched("nobody")).await.expect_err("unknown");
+    assert_eq!(
+        (error.code(), reason(&error).as_str()),
+        (Code::NotFound, "NOT_FOUND")
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_ends_streams_lets_calls_finish_and_takes_no_new_ones() {
+    let running = serve(Limits::default()).await;
+    let mut ticks = open(running.client(), "/echo.Echo/Ticks", message(1, 100)).await;
+    ticks.message().await.expect("open").expect("a tick");
+    let held = tokio::spawn(call(running.client(), "/echo.Echo/Held", message(2, 100)));
+    // The call is inside once one that was sent after it on the same connection is answered.
+    call(running.client(), "/echo.Echo/Say", Bytes::new())
+        .await
+        .expect("an answer");
+    running.stop.cancel();
+    let end = loop {
+        match ticks.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a stream that is cut says so"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(
+        (end.code(), reason(&end).as_str()),
+        (Code::Unavailable, "DRAINING")
+    );
+    assert_eq!(running.readiness.reasons(), ["draining"]);
+    running.gate.add_permits(1);
+    assert_eq!(
+        held.await.expect("no panic").expect("it may finish"),
+        message(2, 100)
+    );
+    let address = running.address;
+    running.end().await;
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+}
+
+#[tokio::test]
+async fn a_drain_ends_at_its_deadline_though_calls_and_tasks_do_not() {
+    let limits = Limits {
+        drain: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let running = serve(limits).await;
+    running.tasks.spawn("deaf", std::future::pending());
+    let stuck = tokio::spawn(call(running.client(), "/echo.Echo/Never", Bytes::new()));
+    call(running.client(), "/echo.Echo/Say", Bytes::new())
+        .await
+        .expect("an answer");
+    running.end().await;
+    stuck.abort();
+}
+
+#[tokio::test]
+async fn a_client_passes_over_an_endpoint_that_is_away() {
+    let running = serve(Limits::default()).await;
+    let gone = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        listener.local_addr().expect("bound")
+    };
+    let limits = ClientLimits {
+        rest: SOON * 10,
+        ..ClientLimits::default()
+    };
+    let addresses = format!("http://{gone}, http://{}", running.address);
+    let client = Client::new("--echo", &addresses, limits).expect("addresses");
+    let mut failed = 0;
+    for _ in 0..20 {
+        match call(client.clone(), "/echo.Echo/Say", Bytes::new()).await {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.code(), Code::Unavailable);
+                assert_eq!(reason(&error), "PEER_UNAVAILABLE");
+                failed += 1;
+            }
+        }
+    }
+    assert_eq!(failed, 1, "once it is known to be away, nobody asks it");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn addresses_that_cannot_be_used_are_named() {
+    for (addresses, said) in [
+        ("", "--echo names no address"),
+        (
+            "http://a:1,b c",
+            "--echo has \"b c\", which is not a URL such as http://host:port",
+        ),
+        (
+            "host:1",
+            "--echo has \"host:1\", which is not a URL such as http://host:port",
+        ),
+    ] {
+        let error = Client::new("--echo", addresses, ClientLimits::default()).expect_err(said);
+        assert_eq!(error.to_string(), said);
+    }
+}
+
+async fn fetch(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("text");
+    text
+}
+
+#[tokio::test]
+async fn the_admin_port_tells_how_things_are() {
+    let running = serve(Limits::default()).await;
+    let gate = running.readiness.gate("database", "not opened yet");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let metrics = running.metrics.clone();
+    let admin = Admin::bind(any, &running.readiness).await.expect("a port");
+    let admin = admin
+        .collect(move || metrics.render())
+        .collect(|| "more 1\n".to_owned());
+    let address = admin.address().expect("bound");
+    admin.start(&running.tasks);
+    assert!(fetch(address, "/live").await.starts_with("HTTP/1.1 200"));
+    let text = fetch(address, "/ready").await;
+    assert!(text.starts_with("HTTP/1.1 503") && text.contains("database: not opened yet"));
+    gate.open();
+    assert!(fetch(address, "/ready").await.starts_with("HTTP/1.1 200"));
+    HealthClient::new(running.client())
+        .check(HealthCheckRequest::default())
+        .await
+        .expect("known");
+    let text = fetch(address, "/metrics").await;
+    let count = "rpc_server_call_duration_seconds_count{rpc_method=\"grpc.health.v1.Health/Check\",\
+                 rpc_response_status_code=\"OK\"} 1";
+    assert!(text.contains(count) && text.ends_with("more 1\n"), "{text}");
+    running.end().await;
+}

@@ -1,0 +1,210 @@
+//! A private Redis (or Valkey) server.
+
+use crate::port::Port;
+use crate::process::{Process, Program};
+use crate::{program, wait_blocking};
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Starts an empty server that keeps nothing on disk.
+pub fn start() -> Result<Redis> {
+    Setup::default().start()
+}
+
+/// How a server is to be started.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    args: Vec<String>,
+    password: Option<String>,
+}
+
+impl Setup {
+    /// Adds arguments of `redis-server`, such as `["--maxmemory", "8mb"]`.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// The password that clients must give.
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn start(self) -> Result<Redis> {
+        let redis = self.reserve()?;
+        redis.restart()?;
+        Ok(redis)
+    }
+
+    /// Takes a port and a folder for a server that [`Redis::restart`] will start later.
+    pub fn reserve(self) -> Result<Redis> {
+        let folder = tempfile::Builder::new().prefix("larder-redis-").tempdir()?;
+        Ok(Redis {
+            setup: self,
+            running: Mutex::new(None),
+            folder,
+            port: Port::reserve()?,
+        })
+    }
+}
+
+/// A server on a loopback port of its own. Dropping it ends it.
+#[derive(Debug)]
+pub struct Redis {
+    setup: Setup,
+    // Before the folder and the port, which must outlive it.
+    running: Mutex<Option<Process>>,
+    folder: TempDir,
+    port: Port,
+}
+
+impl Redis {
+    /// Its address for clients, with the password if there is one.
+    pub fn url(&self) -> String {
+        self.url_through(self.address())
+    }
+
+    /// The same, for clients that come through a proxy at `address`.
+    pub fn url_through(&self, address: SocketAddr) -> String {
+        match &self.setup.password {
+            Some(password) => format!("redis://:{password}@{address}"),
+            None => format!("redis://{address}"),
+        }
+    }
+
+    /// The loopback address it listens at, also while it is stopped.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// SIGKILL: connections break, and what it knew is gone.
+    pub fn stop(&self) -> Result<()> {
+        match self.running().take() {
+            Some(process) => process.kill().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops it if it runs, and starts it empty on the same port.
+    pub fn restart(&self) -> Result<()> {
+        self.stop()?;
+        match std::fs::remove_file(self.folder.path().join(DUMP)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => self.run(),
+        }
+    }
+
+    /// Writes what it knows to its dump.
+    pub fn dump(&self) -> Result<()> {
+        self.command(&["SAVE"]).map(drop)
+    }
+
+    /// Stops it if it runs, and starts it with what it knew at the last [`Redis::dump`].
+    pub fn restart_from_dump(&self) -> Result<()> {
+        self.stop()?;
+        if !self.folder.path().join(DUMP).exists() {
+            bail!("there is no dump to restart from");
+        }
+        self.run()
+    }
+
+    /// SIGSTOP: it accepts connections and answers nothing.
+    pub fn pause(&self) -> Result<()> {
+        self.running().as_ref().context("it is stopped")?.pause()
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.running().as_ref().context("it is stopped")?.resume()
+    }
+
+    /// Runs a command on a connection of its own. Parts of a list stand on lines of their own;
+    /// nothing is an empty line.
+    pub fn command(&self, words: &[&str]) -> Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        if let Some(password) = &self.setup.password {
+            stream.write_all(&encode(&["AUTH", password]))?;
+            read_reply(&mut reader)?;
+        }
+        stream.write_all(&encode(words))?;
+        read_reply(&mut reader).with_context(|| format!("{words:?}"))
+    }
+
+    fn run(&self) -> Result<()> {
+        let path = program::find(&["redis-server", "valkey-server"], INSTALL)?;
+        let port = self.port.number().to_string();
+        let mut program = Program::new(path)
+            .args(["--port", &port, "--bind", "127.0.0.1", "--daemonize", "no"])
+            .args(["--save", "", "--appendonly", "no", "--dbfilename", DUMP])
+            .arg("--dir")
+            .arg(self.folder.path())
+            .log(self.folder.path().join("log"));
+        if let Some(password) = &self.setup.password {
+            program = program.args(["--requirepass", password]);
+        }
+        let process = program.args(&self.setup.args).spawn()?;
+        wait_blocking(
+            "an answer from redis-server",
+            Duration::from_secs(10),
+            || {
+                if !process.is_alive() {
+                    bail!("redis-server has ended; its log:\n{}", process.log());
+                }
+                Ok(self.command(&["PING"]).is_ok())
+            },
+        )?;
+        *self.running() = Some(process);
+        Ok(())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Process>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const DUMP: &str = "dump.rdb";
+const PATIENCE: Duration = Duration::from_secs(5);
+const INSTALL: &str = "apt-get install redis-server, or brew install redis";
+
+fn encode(words: &[&str]) -> Vec<u8> {
+    let mut text = format!("*{}\r\n", words.len());
+    for word in words {
+        text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    text.into_bytes()
+}
+
+fn read_reply(reader: &mut impl BufRead) -> Result<String> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        bail!("the connection was closed");
+    }
+    let line = line.trim_end();
+    let (kind, rest) = line.split_at_checked(1).context("an empty reply")?;
+    match kind {
+        "+" | ":" => Ok(rest.to_owned()),
+        "$" => match usize::try_from(rest.parse::<i64>()?) {
+            Err(_) => Ok(String::new()),
+            Ok(length) => {
+                let mut value = vec![0; length + 2];
+                reader.read_exact(&mut value)?;
+                Ok(String::from_utf8_lossy(&value[..length]).into_owned())
+            }
+        },
+        "*" => {
+            let parts: Result<Vec<_>> = (0..rest.parse::<i64>()?)
+                .map(|_| read_reply(reader))
+                .collect();
+            Ok(parts?.join("\n"))
+        }
+        _ => bail!("{line}"),
+    }
+}

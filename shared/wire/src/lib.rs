@@ -1,0 +1,1 @@
+//! The cache's words on the wire: metadata, errors, and rounds between services.
