@@ -124,18 +124,11 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         &self.0.source
     }
 
-    /// Whether an answer that was given before may be given again now, and how old it is: the
-    /// rule, for whoever keeps what it made of answers.
-    #[inline]
-    pub fn still(&self, answer: &Answer<V>, read: &Read) -> Option<Duration> {
-        if answer.origin == Origin::Stale {
-            return None;
-        }
-        let now = self.0.now();
-        match self.verdict(&answer.entry, read, now) {
-            Ok(age) if now < answer.entry.soft_at => Some(age),
-            _ => None,
-        }
+    /// Whether an answer that was given before may be given again at `now`, and how old it is: the
+    /// rule, for whoever keeps what was made of answers.
+    pub(crate) fn still(&self, answer: &Answer<V>, read: &Read, now: Stamp) -> Option<Duration> {
+        let age = self.verdict(&answer.entry, read, now).ok()?;
+        (now < answer.entry.soft_at).then_some(age)
     }
 
     #[inline]

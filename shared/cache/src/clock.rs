@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment on this process's own monotonic clock, in nanoseconds. It counts the time that the
 /// machine was suspended, so a copy does not look young because its host slept.
@@ -55,6 +55,15 @@ impl Clock {
         match &self.0 {
             None => machine_now(),
             Some(nanos) => Stamp(nanos.load(Ordering::Acquire)),
+        }
+    }
+
+    /// The wall clock, since 1970: for expiry and for measurements, never for the rule. A manual
+    /// clock's wall clock moves with it.
+    pub(crate) fn wall(&self) -> Duration {
+        match &self.0 {
+            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Some(nanos) => Duration::from_nanos(nanos.load(Ordering::Acquire)),
         }
     }
 

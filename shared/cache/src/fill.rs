@@ -287,7 +287,10 @@ impl<K: Key, V: Value> Fill<K, V> {
             }
         };
         draft.label = label.as_ref().map(|label| (label.epoch, label.snapshot.xmin()));
-        let (soft, hard) = keyspace.lives(draft.value.is_none());
+        // What may not be kept has expired: those who called before it was loaded get it, and to
+        // anybody else it is no cached value.
+        let lives = || keyspace.lives(draft.value.is_none());
+        let (soft, hard) = if kept { lives() } else { Default::default() };
         let now = keyspace.now();
         let entry = Arc::new(draft.until(now.after(soft), now.after(hard)));
         if kept {

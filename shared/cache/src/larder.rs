@@ -2,12 +2,14 @@
 
 use crate::clock::Clock;
 use crate::codec::SealKey;
+use crate::memo::Memo;
 use crate::remote::Remote;
 use crate::remote::guard::{Guard, Limits};
 use crate::source::SourceBuilder;
 use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,6 +57,14 @@ impl Larder {
     /// Begins a source; its name is the same in every process.
     pub fn source(&self, name: &str) -> SourceBuilder {
         SourceBuilder::new(self.0.clone(), name.to_owned())
+    }
+
+    /// Begins a memo: what was made of cached answers, kept for as long as they hold.
+    pub fn memo<K: Eq + Hash + Send + Sync + 'static, R: Send + Sync + 'static>(
+        &self,
+        capacity_bytes: u64,
+    ) -> Memo<K, R> {
+        Memo::new(self.0.clock.clone(), capacity_bytes)
     }
 
     /// The remote tier, as this process uses it: with its timeout and its breaker.
@@ -154,8 +164,7 @@ impl Core {
     }
 
     pub(crate) fn wall_micros(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        u64::try_from(self.clock.wall().as_micros()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn wall_millis(&self) -> u64 {

@@ -5,7 +5,7 @@ use crate::breaker::Breaker;
 use crate::clock::Stamp;
 use crate::digest::{self, Applied, Digest, Hinted};
 use crate::entry::Value;
-use crate::feed::{self, Feed, Line, Written};
+use crate::feed::{self, Coverage, Feed, Line, Round, Written};
 use crate::hint::{Hint, Pushed};
 use crate::key::{Key, Tag};
 use crate::keyspace::KeyspaceBuilder;
@@ -15,7 +15,7 @@ use crate::remote::{Event, Remote as _};
 use crate::snapshot::{Epoch, Token};
 use crate::tell::AnyKeyspace;
 use crate::stats::{Propagation, SourceCounters, SourceStats};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -41,7 +41,7 @@ pub(crate) struct Inner {
     pub(crate) loads: Semaphore,
     pub(crate) breaker: Breaker,
     propagation: Propagation,
-    keyspaces: Mutex<HashMap<String, Weak<dyn AnyKeyspace>>>,
+    keyspaces: Mutex<BTreeMap<String, Weak<dyn AnyKeyspace>>>,
     /// One round at a time.
     proving: tokio::sync::Mutex<()>,
     channel: String,
@@ -262,6 +262,17 @@ impl Source {
         let mut stats = self.0.counters.snapshot((proven_at != Stamp::NEVER).then(age));
         self.0.propagation.read(&mut stats);
         stats
+    }
+
+    /// Asks the feed for a round on another process's behalf, and applies nothing here.
+    pub async fn round(&self, since: Option<&Coverage>) -> Result<Round, feed::Error> {
+        self.0.feed.as_ref().ok_or(feed::Error::Unsupported)?.round(since).await
+    }
+
+    /// The open keyspaces.
+    pub fn keyspaces(&self) -> Vec<Arc<dyn AnyKeyspace>> {
+        let keyspaces = self.0.keyspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        keyspaces.values().filter_map(Weak::upgrade).collect()
     }
 
     pub(crate) fn enlist(&self, name: &str, keyspace: Weak<dyn AnyKeyspace>) {

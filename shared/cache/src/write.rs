@@ -11,7 +11,7 @@ use crate::read::{Answer, Error, Read};
 use crate::snapshot::Token;
 
 /// What [`Keyspace::invalidate`] is to move.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Target<'a, K> {
     /// One key.
     Key(&'a K),
@@ -20,6 +20,14 @@ pub enum Target<'a, K> {
     /// The whole keyspace.
     Keyspace,
 }
+
+impl<K> Clone for Target<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Target<'_, K> {}
 
 impl<K: Key, V: Value> Keyspace<K, V> {
     /// Moves the target in every process: through the source's feed where it has one, so that no

@@ -4,7 +4,7 @@ use crate::error::of_commit;
 use crate::row::Inner;
 use crate::{Error, Row, Value, value};
 use sqlx::pool::PoolConnection;
-use sqlx::{Database, Postgres, SqlSafeStr, SqlStr, Sqlite};
+use sqlx::{AssertSqlSafe, Database, Postgres, SqlSafeStr, SqlStr, Sqlite};
 use sqlx_core::transaction::TransactionManager;
 use std::time::Duration;
 
@@ -134,6 +134,40 @@ impl Conn {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Runs a last query without arguments and commits; on PostgreSQL with one trip for both.
+    ///
+    /// The driver must not know of a transaction afterwards, and takes only its own COMMIT for
+    /// one. So the commit chains an empty transaction, which is rolled back on the way back to
+    /// the pool, as any that is dropped.
+    pub(crate) async fn commit_with(&mut self, sql: SqlStr) -> Result<Vec<Row>, Error> {
+        if !self.is_postgres() {
+            let rows = self.fetch_all(sql, &[]).await?;
+            return self.commit().await.map(|()| rows);
+        }
+        let chained = AssertSqlSafe(format!("{}; COMMIT AND CHAIN", sql.as_str()));
+        let rows = self.fetch_script(chained.into_sql_str()).await;
+        rows.map_err(|error| match error {
+            Error::Unavailable(source) | Error::TimedOut(source) => {
+                self.give_up();
+                Error::CommitUnknown(source)
+            }
+            definite => definite,
+        })
+    }
+
+    async fn fetch_script(&mut self, sql: SqlStr) -> Result<Vec<Row>, Error> {
+        step!(self, "committing",
+            conn => {
+                let rows = sqlx::raw_sql(sql).fetch_all(&mut **conn).await?;
+                Ok(rows.into_iter().map(|row| Row::new(Inner::Sqlite(row))).collect())
+            },
+            conn => {
+                let rows = sqlx::raw_sql(sql).fetch_all(&mut **conn).await?;
+                Ok(rows.into_iter().map(|row| Row::new(Inner::Postgres(row))).collect())
+            }
+        )
     }
 
     async fn try_commit(&mut self) -> Result<(), Error> {

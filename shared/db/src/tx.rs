@@ -93,6 +93,16 @@ impl Tx {
         committed
     }
 
+    /// Runs one last query, without arguments, and commits: with one trip to the server for both.
+    /// Errors are those of [`Tx::commit`].
+    pub async fn commit_with(mut self, sql: impl SqlSafeStr) -> Result<Vec<Row>, Error> {
+        self.alive()?;
+        let committed = self.conn.commit_with(sql.into_sql_str()).await;
+        // On PostgreSQL an empty transaction is left, on SQLite none.
+        self.ended = committed.is_ok() && !self.conn.is_postgres();
+        committed
+    }
+
     /// Rolls back and waits for it, which dropping does not.
     pub async fn rollback(mut self) -> Result<(), Error> {
         self.alive()?;

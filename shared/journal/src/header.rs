@@ -7,18 +7,19 @@ use larder::snapshot::{Epoch, Label, Snapshot, Xid};
 /// The fields `snapshot|standby|has written|system|timeline`, and in a round also
 /// `|low_marked|low_dropped`.
 #[derive(Debug)]
-pub(crate) struct Header<'a> {
+pub(crate) struct Header {
     pub(crate) snapshot: Snapshot,
     pub(crate) standby: bool,
     /// Whether the transaction has a number: what it reads may be its own, uncommitted.
     pub(crate) written: bool,
     /// `None` where a standby cannot say for sure which timeline it follows.
     pub(crate) epoch: Option<Epoch>,
-    marks: Option<(&'a str, &'a str)>,
+    /// `low_marked` and `low_dropped`.
+    marks: Option<(Xid, Xid)>,
 }
 
-impl<'a> Header<'a> {
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Error> {
+impl Header {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let mut fields = text.split('|');
         let mut field = || fields.next().ok_or_else(|| unusable("header", text));
         let snapshot = field()?;
@@ -27,13 +28,13 @@ impl<'a> Header<'a> {
         let (system, timeline) = (field()?, field()?);
         let epoch = match timeline {
             "" => None,
-            _ => Some(Epoch {
-                system: number(system)?,
-                timeline: u32::from_str_radix(timeline, 16)
-                    .map_err(|_| unusable("timeline", timeline))?,
-            }),
+            _ => Some(epoch(system, timeline)?),
         };
-        Ok(Self { snapshot, standby, written, epoch, marks: fields.next().zip(fields.next()) })
+        let marks = match (fields.next(), fields.next()) {
+            (Some(marked), Some(dropped)) => Some((number(marked)?, number(dropped)?)),
+            _ => None,
+        };
+        Ok(Self { snapshot, standby, written, epoch, marks })
     }
 
     /// The label of what was read with it, if it may have one.
@@ -50,15 +51,21 @@ impl<'a> Header<'a> {
         if self.standby {
             return Err(Error::Unusable("it comes from a standby".to_owned()));
         }
-        let (marked, dropped) = self.marks.ok_or_else(|| unusable("header", "no marks"))?;
+        let (low_marked, low_dropped) = self.marks.ok_or_else(|| unusable("header", "no marks"))?;
         Ok(feed::Round {
             epoch: self.epoch.ok_or_else(|| unusable("epoch", ""))?,
             snapshot: self.snapshot,
-            low_marked: number(marked)?,
-            low_dropped: number(dropped)?,
+            low_marked,
+            low_dropped,
             changes: Vec::new(),
         })
     }
+}
+
+/// The life of the database: its system in decimal, its timeline in hexadecimal digits.
+pub(crate) fn epoch(system: &str, timeline: &str) -> Result<Epoch, Error> {
+    let number_of = |text| u32::from_str_radix(text, 16).map_err(|_| unusable("timeline", text));
+    Ok(Epoch { system: number(system)?, timeline: number_of(timeline)? })
 }
 
 /// A transaction's number, or another of that kind.

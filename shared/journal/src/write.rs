@@ -1,11 +1,11 @@
 //! A transaction that knows what it changed.
 
-use crate::header::{Header, number, unusable};
+use crate::header::{epoch, number, unusable};
 use crate::sql::{postgres, sqlite};
 use crate::{Error, Journal};
 use larder::feed::Written;
 use larder::key::Tag;
-use larder_db::{Engine, Row, Tx, args};
+use larder_db::{AssertSqlSafe, Engine, Tx, args};
 use std::ops::{Deref, DerefMut};
 
 /// A transaction that reads its own lines back, last before it commits. It is a [`Tx`] in all
@@ -38,13 +38,23 @@ impl Write {
     /// happened, so there is nothing to show for it; after any other it has not.
     pub async fn commit(mut self) -> Result<Option<Written>, Error> {
         let most = self.at_most.saturating_add(1);
-        let rows = match self.tx.engine() {
-            Engine::Sqlite => self.tx.fetch_all(sqlite::FINISH, args![self.mark, most]).await?,
-            Engine::Postgres => self.tx.fetch_all(postgres::FINISH, args![most]).await?,
+        let (row, committed) = match self.tx.engine() {
+            Engine::Sqlite => {
+                let row = self.tx.fetch_optional(sqlite::FINISH, args![self.mark, most]).await?;
+                (row, self.tx.commit().await)
+            }
+            Engine::Postgres => {
+                let finish = AssertSqlSafe(postgres::finish(most));
+                (self.tx.commit_with(finish).await?.into_iter().next(), Ok(()))
+            }
         };
-        let written = written(&rows, self.at_most)?;
-        self.tx.commit().await?;
-        Ok(written)
+        committed?;
+        // By now it is committed: what cannot be read must pass neither for nothing written nor
+        // for a failure.
+        let unknown = |error: Error| larder_db::Error::CommitUnknown(Box::new(error));
+        let Some(row) = row else { return Ok(None) };
+        let text = row.get::<Option<&str>>(0).map_err(|error| unknown(error.into()))?;
+        Ok(written(text.unwrap_or("0|0|0|0"), self.at_most).map_err(unknown)?)
     }
 
     /// Rolls back and waits for it, which dropping does not.
@@ -67,20 +77,45 @@ impl DerefMut for Write {
     }
 }
 
-/// The first row is the transaction's number with the header, each further one a line.
-fn written(rows: &[Row], at_most: u32) -> Result<Option<Written>, Error> {
-    let Some((first, lines)) = rows.split_first() else { return Ok(None) };
-    if lines.is_empty() {
+/// Reads `xid|system|timeline|count`, and for each line a record separator, its tag, a unit
+/// separator, its key. A tag or key may contain these characters, and then the count tells.
+fn written(text: &str, at_most: u32) -> Result<Option<Written>, Error> {
+    let mut records = text.split('\u{1e}');
+    let mut head = records.next().unwrap_or_default().split('|');
+    let mut field = || head.next().ok_or_else(|| unusable("commit", text));
+    let (xid, epoch) = (number(field()?)?, epoch(field()?, field()?)?);
+    let count = number(field()?)?;
+    if count == 0 {
         return Ok(None);
     }
-    let header = Header::parse(first.get(1)?)?;
-    let epoch = header.epoch.ok_or_else(|| unusable("epoch", ""))?;
-    let mut tags = vec![Tag::all()];
-    if lines.len() <= at_most as usize {
-        let tag = |row: &Row| Ok(Tag::of(row.get(0)?, row.get(1)?));
-        tags = lines.iter().map(tag).collect::<Result<_, larder_db::Error>>()?;
-        tags.sort_unstable();
-        tags.dedup();
+    let tag = |record: &str| {
+        let (tag, key) = record.split_once('\u{1f}').filter(|(_, key)| !key.contains('\u{1f}'))?;
+        Some(Tag::of(tag, key))
+    };
+    let tags: Option<Vec<_>> = records.map(tag).collect();
+    let mut tags = tags
+        .filter(|tags| tags.len() as u64 == count && count <= u64::from(at_most))
+        .unwrap_or_else(|| vec![Tag::all()]);
+    tags.sort_unstable();
+    tags.dedup();
+    Ok(Some(Written { epoch, xid, tags }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_whatever_is_in_their_keys() {
+        let tags = |text: &str| written(text, 9).unwrap().map(|written| written.tags);
+        let mut two = vec![Tag::of("a", "1|2"), Tag::of("b", "")];
+        two.sort_unstable();
+        assert_eq!(tags("7|5|00000001|2\u{1e}a\u{1f}1|2\u{1e}b\u{1f}"), Some(two));
+        assert_eq!(tags("7|5|00000001|0"), None);
+        let forged = ["1\u{1e}a\u{1f}1\u{1e}b\u{1f}2", "1\u{1e}a\u{1f}1\u{1f}2", "1\u{1e}a\u{1f}1\u{1e}x"];
+        for forged in forged {
+            assert_eq!(tags(&format!("7|5|00000001|{forged}")), Some(vec![Tag::all()]), "{forged:?}");
+        }
+        assert!(written("7|5", 9).is_err());
     }
-    Ok(Some(Written { epoch, xid: number(first.get(0)?)?, tags }))
 }

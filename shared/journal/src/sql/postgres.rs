@@ -65,8 +65,10 @@ pub(crate) const WHOLE: &str = concat!(
     "WHERE NOT (SELECT few FROM few)"
 );
 
-/// The header, then the transaction's own lines, at most $1; nothing if it wrote nothing.
-pub(crate) const FINISH: &str = "SELECT a, b FROM larder_journal_finish($1::int8)";
+/// What the transaction wrote, at most so many lines: one text, see `write`.
+pub(crate) fn finish(at_most: u32) -> String {
+    format!("SELECT larder_journal_finish({})", i32::try_from(at_most).unwrap_or(i32::MAX))
+}
 
 pub(crate) const TRIGGERS: &str =
     "SELECT coalesce(root.relname, c.relname)::text, t.tgname::text, p.prosrc::text, \
@@ -105,26 +107,37 @@ INSERT INTO {schema}.journal_state (system)
 
 /// Functions and triggers; running it again changes nothing.
 pub(crate) fn program(schema: &str, watches: &Watches) -> String {
-    let mut sql = finish(schema);
+    let mut sql = finish_function(schema);
     for watch in &watches.tables {
         sql.push_str(&install(schema, watch));
     }
     sql
 }
 
-/// One call, hence one trip: deferred triggers write their lines, then all of them are read.
-fn finish(schema: &str) -> String {
+/// One call, hence one trip: deferred triggers write their lines, then all of them are read. It
+/// gives one text and not a table because that is what costs the server least.
+fn finish_function(schema: &str) -> String {
     let schema = identifier(schema);
     format!(
-        "CREATE OR REPLACE FUNCTION {schema}.larder_journal_finish(most bigint)
-RETURNS TABLE (a text, b text) LANGUAGE plpgsql AS $larder$
-DECLARE own xid8;
+        "CREATE OR REPLACE FUNCTION {schema}.larder_journal_finish(most integer) RETURNS text
+LANGUAGE plpgsql AS $larder$
+DECLARE
+    own xid8;
+    server text := current_setting('larder.system', true);
+    lines text;
 BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
     own := pg_current_xact_id_if_assigned();
-    IF own IS NULL THEN RETURN; END IF;
-    a := own::text; b := {LABEL}; RETURN NEXT;
-    RETURN QUERY SELECT j.tag, j.key FROM {schema}.journal j WHERE j.xid = own LIMIT most;
+    SELECT count(*) || string_agg(chr(30) || j.tag || chr(31) || j.key, '') INTO lines
+        FROM (SELECT tag, key FROM {schema}.journal WHERE xid = own LIMIT most) j;
+    IF lines IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF server IS NULL OR server = '' THEN
+        SELECT system_identifier::text INTO server FROM pg_control_system();
+    END IF;
+    RETURN own::text || '|' || server || '|'
+        || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '|' || lines;
 END $larder$;
 "
     )

@@ -40,16 +40,13 @@ pub(crate) const ROUND: &str = concat!(
     "FROM journal WHERE id >= $1 GROUP BY tag, key ORDER BY max(id) DESC LIMIT $2)"
 );
 
-/// The transaction's own lines: those above the mark $1, at most $2; first the header.
+/// What the transaction wrote above the mark $1, at most $2 lines: one text, see `write`.
 pub(crate) const FINISH: &str = concat!(
-    "SELECT CAST(",
+    "SELECT ",
     last!(),
-    " AS TEXT), ",
-    label!(),
-    " WHERE ",
-    last!(),
-    " > $1 ",
-    "UNION ALL SELECT tag, key FROM (SELECT tag, key FROM journal WHERE id > $1 LIMIT $2)"
+    " || '|' || (SELECT system FROM journal_state) || '|00000000|' || count(*) || ",
+    "group_concat(char(30) || tag || char(31) || key, '') ",
+    "FROM (SELECT tag, key FROM journal WHERE id > $1 LIMIT $2)"
 );
 
 pub(crate) const TRIGGERS: &str = "SELECT tbl_name, name, sql, 'A' FROM sqlite_schema \

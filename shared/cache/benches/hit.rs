@@ -1,0 +1,97 @@
+//! A hit in memory through the keyspace handle, beside a bare moka `get` of the same bytes.
+//!
+//! `cargo bench -p larder --bench hit`
+
+use bytes::Bytes;
+use larder::remote::hub::Hub;
+use larder::{Ask, Keyspace, Larder, Loaded, Proof, Read, load};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const KEYS: usize = 10_000;
+const READS: usize = 400_000;
+const ROUNDS: usize = 15;
+
+async fn load(keys: Vec<String>, _: Ask) -> Result<Vec<Loaded<Bytes>>, load::Error> {
+    let value = |key: &String| Some(Bytes::from(key.repeat(20)));
+    let loaded = |key| Loaded { value: value(key), tags: Vec::new(), proof: Proof::None };
+    Ok(keys.iter().map(loaded).collect())
+}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let larder = Larder::builder(Hub::new()).build();
+        let policy = larder::Policy {
+            max_staleness: Duration::from_secs(3_600),
+            ..larder::Policy::default()
+        };
+        let source = larder.source("bench").open();
+        let keyspace = source.keyspace("bench", load).policy(policy).open().expect("a policy");
+        let bare: moka::sync::Cache<String, Bytes> =
+            moka::sync::Cache::builder().max_capacity(64 << 20).weigher(|_, v: &Bytes| v.len() as u32).build();
+        let keys: Arc<Vec<String>> = Arc::new((0..KEYS).map(|n| format!("profile-{n:06}")).collect());
+        for key in keys.iter() {
+            let answer = keyspace.get(key, &Read::bounded()).await.expect("loaded");
+            bare.insert(key.clone(), answer.value().expect("a value").clone());
+        }
+        bare.run_pending_tasks();
+        keyspace.stats();
+        let read = Read::bounded();
+        let allocated = allocation_counter::measure(|| {
+            for key in keys.iter() {
+                black_box(keyspace.peek(key, &read).expect("a hit").value());
+            }
+        });
+        println!("allocations in {KEYS} hits: {}", allocated.count_total);
+        for threads in [1, 2] {
+            let mut ratios: Vec<(f64, f64, f64)> = (0..ROUNDS)
+                .map(|_| {
+                    let bare = timed(threads, &keys, |keys| bare_reads(&bare, keys));
+                    let ours = timed(threads, &keys, |keys| our_reads(&keyspace, keys));
+                    (ours / bare, bare, ours)
+                })
+                .collect();
+            ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let (ratio, bare, ours) = ratios[ROUNDS / 2];
+            println!("{threads} thread(s): bare {bare:.1} ns, larder {ours:.1} ns, ratio {ratio:.2}");
+        }
+    });
+}
+
+fn timed(threads: usize, keys: &Arc<Vec<String>>, work: impl Fn(&[String]) + Sync) -> f64 {
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(keys));
+        }
+    });
+    began.elapsed().as_nanos() as f64 / READS as f64
+}
+
+fn places() -> impl Iterator<Item = usize> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..READS).map(move |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize % KEYS
+    })
+}
+
+fn bare_reads(cache: &moka::sync::Cache<String, Bytes>, keys: &[String]) {
+    for place in places() {
+        black_box(cache.get(&keys[place]));
+    }
+}
+
+fn our_reads(keyspace: &Keyspace<String, Bytes>, keys: &[String]) {
+    let read = Read::bounded();
+    futures_util::FutureExt::now_or_never(async {
+        for place in places() {
+            let _ = black_box(keyspace.get(&keys[place], &read).await);
+        }
+    })
+    .expect("hits never wait");
+}

@@ -1,0 +1,152 @@
+//! One load per key and process, one in the cluster, and what becomes of flights that go wrong.
+
+mod support;
+
+use larder::remote::Remote as _;
+use larder::stats::Outcome;
+use larder::{Error, Origin, Read};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use support::{Tells, World, row, text};
+
+#[tokio::test]
+async fn a_thousand_callers_of_a_cold_key_in_four_processes_cost_one_load() {
+    let world = World::new();
+    world.database.put("1", Some(("a", "one")));
+    let mut nodes = Vec::new();
+    for _ in 0..4 {
+        nodes.push(world.node().await);
+    }
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..1_000 {
+        let rows = nodes[caller % 4].rows.clone();
+        callers.spawn(async move { text(&rows.get(&row("1"), &Read::bounded()).await.unwrap()) });
+    }
+    while let Some(answer) = callers.join_next().await {
+        assert_eq!(answer.unwrap(), "one");
+    }
+    let loads: usize = nodes.iter().map(|node| node.loader.loads()).sum();
+    assert_eq!(loads, 1);
+}
+
+#[tokio::test]
+async fn a_leader_who_leaves_hands_over_to_those_who_wait() {
+    let world = World::new();
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let leader = node.held(&row("1")).await;
+    let rows = node.rows.clone();
+    let joiner =
+        tokio::spawn(async move { text(&rows.get(&row("1"), &Read::bounded()).await.unwrap()) });
+    tokio::task::yield_now().await;
+    leader.abort();
+    let _ = leader.await;
+    node.loader.release();
+    assert_eq!(joiner.await.unwrap(), "one");
+    assert_eq!(node.loader.loads(), 1, "the same load, carried on");
+    assert_eq!(node.rows.stats().reads(Outcome::Joined), 1);
+}
+
+#[tokio::test]
+async fn a_flight_that_everybody_left_leaves_the_way_free() {
+    let world = World::new();
+    let node = world.node().await;
+    let leader = node.held(&row("1")).await;
+    leader.abort();
+    let _ = leader.await;
+    node.loader.release();
+    node.settled().await;
+    assert_eq!(node.get(&row("1")).await, "absent");
+    assert_eq!(node.loader.loads(), 2);
+}
+
+#[tokio::test]
+async fn a_loader_that_fails_or_panics_poisons_nothing() {
+    let world = World::new();
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let read = Read::bounded();
+    node.loader.failing.store(true, Ordering::SeqCst);
+    assert!(matches!(node.rows.get(&row("1"), &read).await, Err(Error::Load { .. })));
+    node.loader.failing.store(false, Ordering::SeqCst);
+    node.loader.panicking.store(true, Ordering::SeqCst);
+    assert!(matches!(node.rows.get(&row("1"), &read).await, Err(Error::BrokenLoader { .. })));
+    node.loader.panicking.store(false, Ordering::SeqCst);
+    node.settled().await;
+    assert_eq!(node.get(&row("1")).await, "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loader_that_never_answers_costs_its_deadline() {
+    let world = World::new();
+    let node = world.node().await;
+    node.loader.hold();
+    let began = tokio::time::Instant::now();
+    let error = node.rows.get(&row("1"), &Read::bounded()).await.unwrap_err();
+    assert!(matches!(error, Error::LoadDeadline { .. }), "{error}");
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callers_deadline_ends_its_wait_and_not_the_load_of_others() {
+    let world = World::new();
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let patient = node.held(&row("1")).await;
+    let deadline = Some(tokio::time::Instant::now() + Duration::from_millis(50));
+    let read = Read { deadline, ..Read::bounded() };
+    let error = node.rows.get(&row("1"), &read).await.unwrap_err();
+    assert!(matches!(error, Error::CallerDeadline { .. }));
+    node.loader.release();
+    assert_eq!(patient.await.unwrap(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_whose_owner_died_costs_a_bounded_wait() {
+    let world = World::new();
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let lock = ["larder:lock:rows:r1".to_owned()];
+    world.hub.lock(&lock, 1, Duration::from_secs(3_600)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let answer = node.answer(&row("1"), &Read::bounded()).await;
+    assert_eq!((text(&answer).as_str(), answer.origin), ("one", Origin::Source));
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(3), "{waited:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_may_not_be_kept_is_no_answer_for_who_called_later() {
+    let mut world = World::new();
+    world.tells = Tells::Standby;
+    world.database.put("1", Some(("a", "old")));
+    let node = world.node().await;
+    let leader = node.held(&row("1")).await;
+    world.database.put("1", Some(("a", "new")));
+    node.prove().await;
+    world.pass(1);
+    let rows = node.rows.clone();
+    let joiner =
+        tokio::spawn(async move { text(&rows.get(&row("1"), &Read::bounded()).await.unwrap()) });
+    tokio::task::yield_now().await;
+    node.loader.release();
+    assert_eq!(leader.await.unwrap(), "old");
+    assert_eq!(joiner.await.unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remote_tier_that_hangs_costs_its_timeout_and_then_nothing() {
+    let world = World::new();
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    world.hub.set_faults(larder::remote::hub::Faults { slow: true, ..Default::default() });
+    let began = tokio::time::Instant::now();
+    assert_eq!(node.get(&row("1")).await, "one");
+    assert!(began.elapsed() <= Duration::from_millis(150), "{:?}", began.elapsed());
+    for id in 0..10 {
+        node.get(&row(&id.to_string())).await;
+    }
+    let began = tokio::time::Instant::now();
+    node.get(&row("last")).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "the breaker is open");
+}
