@@ -159,7 +159,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             Freshness::Within(bound) => bound,
             Freshness::Strong => return Err(Miss::Strong),
         };
-        if now >= entry.hard_at {
+        if now >= entry.soft_at && now >= entry.hard_at {
             return Err(Miss::Expired);
         }
         // In this order: what a token's coverage and the proof vouch for is in the cells that are

@@ -68,6 +68,8 @@ struct State {
 
 struct Pending {
     xid: Xid,
+    /// The hash of its tags.
+    touched: u64,
     tags: Box<[Tag]>,
     rounds: u32,
 }
@@ -248,7 +250,11 @@ impl Digest {
             return Hinted::Foreign;
         }
         let visible = state.coverage.as_ref().is_some_and(|c| c.snapshot.sees(written.xid));
-        if visible || state.pending.iter().any(|hint| hint.xid == written.xid) {
+        // The same hint, that is: one that names the transaction and other tags is a lie, or the
+        // truth after a lie.
+        let touched = written.touched();
+        let same = |hint: &Pending| hint.xid == written.xid && hint.touched == touched;
+        if visible || state.pending.iter().any(same) {
             return Hinted::Known;
         }
         let seq = self.next_seq();
@@ -261,7 +267,7 @@ impl Digest {
             return Hinted::Overflowed;
         }
         let tags = written.tags.as_slice().into();
-        state.pending.push_back(Pending { xid: written.xid, tags, rounds: 0 });
+        state.pending.push_back(Pending { xid: written.xid, touched, tags, rounds: 0 });
         Hinted::Applied
     }
 
@@ -331,8 +337,10 @@ impl Digest {
             return false;
         }
         let visible = state.coverage.as_ref().is_some_and(|c| c.snapshot.sees(token.xid));
-        let hinted = || state.pending.iter().any(|hint| hint.xid == token.xid);
-        visible || (!state.overflowed && hinted())
+        let its = |hint: &Pending| {
+            hint.xid == token.xid && (token.touched == 0 || hint.touched == token.touched)
+        };
+        visible || (!state.overflowed && state.pending.iter().any(its))
     }
 
     /// The highest transaction known to have touched these tags, as a token that asks another
@@ -342,7 +350,7 @@ impl Digest {
         let epoch = state.epoch?;
         let cells = self.resolve(&state, tags);
         let xid = cells.iter().map(|&cell| self.touched(cell)).max()?;
-        (xid > 0).then_some(Token { source: self.source, epoch, xid })
+        (xid > 0).then_some(Token { source: self.source, epoch, xid, touched: 0 })
     }
 
     /// The epoch known now.

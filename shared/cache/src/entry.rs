@@ -36,16 +36,21 @@ impl Value for Bytes {
 }
 
 /// A cached value.
+///
+/// In this order, so that what a hit looks at stands together: with the counts that `Arc` puts
+/// before it, one cache line.
+#[repr(C)]
 pub(crate) struct Entry<V> {
-    pub(crate) value: Option<V>,
     /// The value reflects every change applied up to here; only a rescue raises it.
     captured: AtomicU64,
     /// The value reflects everything committed before: when the load was asked for, or what was
     /// proven when a value from elsewhere was taken.
     pub(crate) loaded_at: Stamp,
+    /// Never later than `hard_at`.
     pub(crate) soft_at: Stamp,
-    pub(crate) hard_at: Stamp,
     pub(crate) cells: Cells,
+    pub(crate) value: Option<V>,
+    pub(crate) hard_at: Stamp,
     /// The epoch and `xmin` of its label: enough for a rescue.
     pub(crate) label: Option<(Epoch, Xid)>,
     /// What it depends on beside its keyspace and what its key implies.

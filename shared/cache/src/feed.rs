@@ -1,7 +1,7 @@
 //! Where rounds come from: the trait that a source's journal implements.
 
 use crate::key::Tag;
-use crate::snapshot::{Epoch, Snapshot, Xid};
+use crate::snapshot::{Epoch, Snapshot, Token, Xid};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
@@ -52,6 +52,22 @@ pub struct Written {
     pub xid: Xid,
     /// All that it touched, or [`Tag::all`] alone where that is very much.
     pub tags: Vec<Tag>,
+}
+
+impl Written {
+    /// The receipt of this write to the source with this hash.
+    pub fn token(&self, source: u64) -> Token {
+        Token { source, epoch: self.epoch, xid: self.xid, touched: self.touched() }
+    }
+
+    /// A hash of all that it touched, in whatever order; never 0.
+    pub(crate) fn touched(&self) -> u64 {
+        let mut tags = self.tags.clone();
+        tags.sort_unstable();
+        tags.dedup();
+        let bytes: Vec<u8> = tags.iter().flat_map(|tag| tag.0.to_be_bytes()).collect();
+        xxhash_rust::xxh3::xxh3_64(&bytes).max(1)
+    }
 }
 
 /// A line for the journal in words: a collection and a key of it.

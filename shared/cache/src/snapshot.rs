@@ -161,10 +161,13 @@ pub struct Token {
     pub epoch: Epoch,
     /// The transaction that wrote.
     pub xid: Xid,
+    /// The hash of all that it touched: a hint that says otherwise is not this write's. 0 takes
+    /// any hint of the transaction.
+    pub touched: u64,
 }
 
 const TOKEN_FORMAT: u8 = 1;
-const TOKEN_BYTES: usize = 33;
+const TOKEN_BYTES: usize = 41;
 
 impl Token {
     /// The token as opaque, URL-safe text.
@@ -175,6 +178,7 @@ impl Token {
         bytes.extend(self.epoch.system.to_be_bytes());
         bytes.extend(self.epoch.timeline.to_be_bytes());
         bytes.extend(self.xid.to_be_bytes());
+        bytes.extend(self.touched.to_be_bytes());
         bytes.extend(token_check(&bytes));
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -199,6 +203,7 @@ impl Token {
             source: u64_at(1)?,
             epoch: Epoch { system: u64_at(9)?, timeline: timeline.ok_or(malformed)? },
             xid: u64_at(21)?,
+            touched: u64_at(29)?,
         })
     }
 }

@@ -12,11 +12,12 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
 }
 
 fn tokens() -> impl Strategy<Value = Token> {
-    (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>()).prop_map(
-        |(source, system, timeline, xid)| Token {
+    any::<(u64, u64, u32, u64, u64)>().prop_map(
+        |(source, system, timeline, xid, touched)| Token {
             source,
             epoch: Epoch { system, timeline },
             xid,
+            touched,
         },
     )
 }
@@ -44,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_reads_back_and_a_changed_one_does_not(token in tokens(), at in 0usize..44) {
+    fn a_token_reads_back_and_a_changed_one_does_not(token in tokens(), at in 0usize..55) {
         let text = token.encode();
         prop_assert_eq!(Token::decode(&text), Ok(token));
         let mut bytes = text.into_bytes();

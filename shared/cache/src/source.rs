@@ -206,8 +206,7 @@ impl Source {
     }
 
     pub(crate) async fn announce(&self, written: Written, pushed: Vec<Pushed>) -> Token {
-        let token =
-            Token { source: self.0.hash, epoch: written.epoch, xid: written.xid };
+        let token = written.token(self.0.hash);
         self.apply_own(&written);
         self.publish(written, true, pushed).await;
         token

@@ -12,7 +12,7 @@ use support::{Tells, World, line, members, row, text};
 
 fn token_of(node: &support::Node, written: &larder::feed::Written) -> Token {
     let source = larder::Tag::of("source", node.source.name()).0;
-    Token { source, epoch: written.epoch, xid: written.xid }
+    Token { source, epoch: written.epoch, xid: written.xid, touched: 0 }
 }
 
 #[tokio::test]

@@ -110,6 +110,13 @@ mod tests {
         Bytes::from(number.to_string())
     }
 
+    async fn next(events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+        let deadline = std::time::Duration::from_secs(20);
+        tokio::time::timeout(deadline, events.recv())
+            .await
+            .expect("an event is due")
+    }
+
     #[tokio::test]
     async fn a_full_queue_ends_with_down_and_goes_on_with_up() {
         let (outlet, mut events) = Outlet::new();
@@ -117,14 +124,17 @@ mod tests {
         for number in 0..2 * CAPACITY {
             outlet.send(message(number));
         }
-        assert_eq!(events.recv().await, Some(Event::Up));
+        assert_eq!(next(&mut events).await, Some(Event::Up));
         for number in 0..CAPACITY - 2 {
-            assert_eq!(events.recv().await, Some(Event::Message(message(number))));
+            assert_eq!(
+                next(&mut events).await,
+                Some(Event::Message(message(number)))
+            );
         }
-        assert_eq!(events.recv().await, Some(Event::Down));
-        assert_eq!(events.recv().await, Some(Event::Up));
+        assert_eq!(next(&mut events).await, Some(Event::Down));
+        assert_eq!(next(&mut events).await, Some(Event::Up));
         outlet.send(message(7));
-        assert_eq!(events.recv().await, Some(Event::Message(message(7))));
+        assert_eq!(next(&mut events).await, Some(Event::Message(message(7))));
     }
 
     #[tokio::test]

@@ -1,0 +1,98 @@
+//! `larder`: everything on one machine, and the operator's command line.
+//!
+//! Owns no logic of the services: [`up`] starts them side by side in this process, [`load`] has
+//! them fill their databases, and [`replay`] drives them from outside, as any client would, and
+//! holds what they answer against what they promise. Reading order: [`services`] is what the
+//! suite consists of, and everything else follows the command line.
+
+mod load;
+mod output;
+mod replay;
+mod services;
+mod trace;
+mod up;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use larder_runtime::{config, telemetry};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Larder: profiles, products and comments over a cache that keeps its promise.
+#[derive(Parser)]
+#[command(name = "larder", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: up::Settings,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the whole suite on this machine; so does `larder` without a command.
+    Up(up::Settings),
+    /// Fills the databases with sample data.
+    Load(load::Settings),
+    /// Drives the suite with an access trace, and checks that no answer is too old.
+    Replay(replay::Settings),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("larder: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let Cli { command, up } = parse();
+    let command = command.unwrap_or(Command::Up(up));
+    if let Some(settings) = command.shown() {
+        print!("{settings}");
+        return Ok(());
+    }
+    telemetry::init(command.logging())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = runtime.context("starting the threads")?.block_on(async {
+        match command {
+            Command::Up(settings) => up::run(settings).await,
+            Command::Load(settings) => load::run(settings).await,
+            Command::Replay(settings) => replay::run(settings).await,
+        }
+    });
+    outcome
+}
+
+/// Commands that come to an end show a progress bar, which log lines would tear apart: they log
+/// what is wrong only, unless they are told otherwise.
+fn parse() -> Cli {
+    let quiet = |command: clap::Command| command.mut_arg("log", |arg| arg.default_value("warn"));
+    let command = Cli::command().mut_subcommand("load", quiet).mut_subcommand("replay", quiet);
+    let matches = command.get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+impl Command {
+    fn logging(&self) -> &config::Logging {
+        match self {
+            Self::Up(settings) => &settings.logging,
+            Self::Load(settings) => &settings.logging,
+            Self::Replay(settings) => &settings.logging,
+        }
+    }
+
+    /// The settings as they are understood, if that is what was asked for.
+    fn shown(&self) -> Option<config::Shown> {
+        match self {
+            Self::Up(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Load(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Replay(settings) => settings.print_config.then(|| settings.shown()),
+        }
+    }
+}

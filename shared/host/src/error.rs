@@ -1,0 +1,79 @@
+//! Why a service did not start, or ended.
+
+use crate::service::BoxError;
+use larder_runtime::{listen, server};
+
+/// Why a service did not start, or ended. None of these mends itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
+    /// The gRPC server failed.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    /// The remote tier's address makes no sense.
+    #[error("--remote (REDIS_URL) cannot be used")]
+    Remote(#[source] larder::remote::Error),
+    /// The database's address makes no sense.
+    #[error("--database (DATABASE_URL) cannot be used: {problem}")]
+    Address {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The database cannot be opened or brought up to date.
+    #[error("the database of {service} cannot be opened")]
+    Database {
+        /// Whose.
+        service: &'static str,
+        /// Why not.
+        #[source]
+        source: larder_journal::Error,
+    },
+    /// The service could not open its keyspaces.
+    #[error("{service} cannot be opened")]
+    Service {
+        /// Which.
+        service: &'static str,
+        /// Why not.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl Error {
+    /// Whether the same may go well a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        use larder_db::Error as Db;
+        use larder_journal::Error as Journal;
+        let Self::Database { source, .. } = self else { return false };
+        match source {
+            Journal::Database(error) => !matches!(
+                error,
+                Db::UnknownScheme { .. }
+                    | Db::Address(_)
+                    | Db::Corrupt { .. }
+                    | Db::NewerSchema { .. }
+                    | Db::Migration(_)
+            ),
+            // A standby, which may be promoted.
+            Journal::Unusable(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// An error with all its causes, for one line.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // A transparent error says what its cause says.
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

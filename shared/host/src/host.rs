@@ -1,0 +1,195 @@
+//! A service's process: how it starts, and how it ends.
+
+use crate::base::{Base, Opening};
+use crate::error::Error;
+use crate::late::Late;
+use crate::open::until_open;
+use crate::parts::{Parts, Timing};
+use crate::service::Service;
+use crate::upkeep;
+use larder::Source;
+use larder::remote::Remote as _;
+use larder_proto::FILE_DESCRIPTOR_SET;
+use larder_proto::cache::v1::feed_service_server::FeedServiceServer;
+use larder_runtime::admin::Admin;
+use larder_runtime::readiness::{Gate, Readiness};
+use larder_runtime::server::Server;
+use larder_wire::Feeds;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long the cache's tasks and the database's connections may take to end, each.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A service whose ports are taken, and which does not answer yet.
+pub struct Host<S: Service> {
+    service: Arc<S>,
+    opening: Opening,
+    timing: Timing,
+    readiness: Readiness,
+    gate: Gate,
+    server: Server,
+    admin: Admin,
+    rpc: Late<S::Grpc>,
+    feeds: Late<FeedServiceServer<Feeds>>,
+    opened: Arc<OnceLock<Opened>>,
+}
+
+/// What there is once the database is.
+struct Opened {
+    base: Base,
+    /// The service's own, and those of others that it holds copies of.
+    sources: Vec<Source>,
+}
+
+/// Starts a service and runs it until `stop`, or until it cannot go on.
+pub async fn run<S: Service>(
+    service: S,
+    parts: Parts,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    Host::bind(service, parts).await?.serve(stop).await
+}
+
+impl<S: Service> Host<S> {
+    /// Takes the ports.
+    pub async fn bind(service: S, parts: Parts) -> Result<Self, Error> {
+        let opening = Opening::of(&parts);
+        let readiness = Readiness::new();
+        let gate = readiness.gate("database", "not opened yet");
+        let admin = Admin::on(parts.admin.take("--admin-addr").await?, &readiness);
+        let grpc = parts.grpc.take("--grpc-addr").await?;
+        let server = Server::on(grpc, parts.limits, &readiness, FILE_DESCRIPTOR_SET)?;
+        let (rpc, feeds) = (Late::new(), Late::refusing(&opening.doubt));
+        let server = server.add_service(rpc.clone()).add_service(feeds.clone());
+        Ok(Self {
+            service: Arc::new(service),
+            timing: parts.timing,
+            readiness,
+            gate,
+            server,
+            admin,
+            rpc,
+            feeds,
+            opened: Arc::default(),
+            opening,
+        })
+    }
+
+    /// Where gRPC is.
+    pub fn grpc_address(&self) -> io::Result<SocketAddr> {
+        self.server.address()
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.address()
+    }
+
+    /// Whether it should get calls, and if not, why; for whoever runs several in one process.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Runs until `stop`, or until the start fails for good, and ends in order.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let (tasks, larder) = (self.opening.tasks.clone(), self.opening.larder.clone());
+        let (calls, opened, doubt) =
+            (self.server.metrics(), self.opened.clone(), self.opening.doubt.clone());
+        let name = self.service.name();
+        self.admin
+            .collect(move || calls.render())
+            .collect({
+                let opened = opened.clone();
+                move || opened.get().map(|opened| larder_wire::render(&opened.sources)).unwrap_or_default()
+            })
+            .collect(move || flaws(name, doubt.flaws()))
+            .start(&tasks);
+        tasks.spawn("try the remote tier", try_remote(larder.clone()));
+        let (failed, failure) = oneshot::channel();
+        let start = Start {
+            service: self.service,
+            opening: self.opening,
+            timing: self.timing,
+            gate: self.gate,
+            rpc: self.rpc,
+            feeds: self.feeds,
+            opened: self.opened,
+        };
+        let stopping = tasks.stopping().clone();
+        tasks.spawn("start", async move {
+            if let Some(Err(error)) = stopping.run_until_cancelled(start.run()).await {
+                let _ = failed.send(error);
+            }
+        });
+        let mut fatal = None;
+        let end = async {
+            tokio::select! {
+                () = stop => {}
+                error = failure => match error {
+                    Ok(error) => fatal = Some(error),
+                    // It has started.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        };
+        let served = self.server.serve(&tasks, end).await;
+        larder.close(FAREWELL).await;
+        if let Some(Opened { base, .. }) = opened.get() {
+            let closed = tokio::time::timeout(FAREWELL, base.journal().database().close());
+            if closed.await.is_err() {
+                tracing::warn!("connections to the database were left behind");
+            }
+        }
+        match fatal {
+            Some(error) => Err(error),
+            None => Ok(served?),
+        }
+    }
+}
+
+/// The part of the start that waits for the database.
+struct Start<S: Service> {
+    service: Arc<S>,
+    opening: Opening,
+    timing: Timing,
+    gate: Gate,
+    rpc: Late<S::Grpc>,
+    feeds: Late<FeedServiceServer<Feeds>>,
+    opened: Arc<OnceLock<Opened>>,
+}
+
+impl<S: Service> Start<S> {
+    async fn run(self) -> Result<(), Error> {
+        let base = until_open(&*self.service, &self.opening, &self.gate, &self.timing).await?;
+        let service = self.service.name();
+        let rpc = self.service.open(&base).map_err(|source| Error::Service { service, source })?;
+        // The first round: without it, nothing is taken from the remote tier. The poller says
+        // why, if there is none.
+        let _ = base.source().prove().await;
+        let own = base.source().clone();
+        self.feeds.set(Feeds::of([own.clone()]));
+        let sources = std::iter::once(own).chain(self.service.others()).collect();
+        self.rpc.set(rpc);
+        upkeep::start(&base, self.gate, &self.timing);
+        let _ = self.opened.set(Opened { base, sources });
+        tracing::info!(service.name = service, "the database is open");
+        Ok(())
+    }
+}
+
+/// Says once, at the start, that the remote tier is away; from then on its breaker says what
+/// changes. Nothing waits for it.
+async fn try_remote(larder: larder::Larder) {
+    if let Err(error) = larder.remote().get(&["larder:hello".to_owned()]).await {
+        let name = larder.remote().name();
+        tracing::warn!(remote = name, error = %error, "starting without the remote tier");
+    }
+}
+
+fn flaws(source: &str, flaws: usize) -> String {
+    format!("# TYPE larder_trigger_flaws gauge\nlarder_trigger_flaws{{source=\"{source}\"}} {flaws}\n")
+}

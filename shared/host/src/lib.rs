@@ -1,0 +1,45 @@
+//! What every service that owns tables starts with.
+//!
+//! Owns the order in which such a service starts, watches over its source, and ends; and the few
+//! lines between a handler and its cache or its database that would otherwise be written in
+//! every service. Names no table and no word of any service.
+//!
+//! Reading order: [`Service`] is what a service brings, [`Parts`] what its process or the suite
+//! brings, and [`Host`] puts them together:
+//!
+//! 1. the ports are taken; `/live` answers, `/ready` says why not yet;
+//! 2. the gRPC server is up, and answers UNAVAILABLE ([`Late`]);
+//! 3. the database is opened, for as long as that takes, and migrated; the journal is installed;
+//!    the source is opened, and the keyspaces ([`Base::open`]);
+//! 4. calls are answered, and the gate `database` opens;
+//! 5. pruning, the check of the triggers, and the gate go on until the end ([`Timing`]).
+//!
+//! The remote tier is never waited for. Handlers hold a [`Base`]: it says how a request may be
+//! read, and runs writes that a caller who hangs up does not stop. [`Entity`] is the value that
+//! keyspaces of rows hold, [`status`] and [`load`] turn the database's errors into what callers
+//! and the cache are told.
+
+mod base;
+mod doubt;
+mod entity;
+mod error;
+mod host;
+mod late;
+pub mod load;
+mod open;
+mod parts;
+mod place;
+mod service;
+mod sql;
+pub mod status;
+mod upkeep;
+
+pub use base::{Base, Opening};
+pub use entity::{Entity, absent, found, written};
+pub use error::Error;
+pub use host::{Host, run};
+pub use late::Late;
+pub use parts::{Parts, Port, Timing, asked_to_end};
+pub use place::database_url;
+pub use service::{BoxError, GrpcService, Migrations, Service};
+pub use sql::among;

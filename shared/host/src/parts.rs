@@ -1,0 +1,124 @@
+//! What the process, or whoever runs several services in one, brings.
+
+use crate::error::Error;
+use larder::SealKey;
+use larder::remote::{self, Remote};
+use larder_runtime::config::{Address, Common};
+use larder_runtime::{listen, server, shutdown};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Everything that a service needs to start, beside itself.
+pub struct Parts {
+    /// The remote tier. Replicas in one process share one hub.
+    pub remote: Arc<dyn Remote>,
+    /// The suite's database: a folder of SQLite files or a PostgreSQL server. The service's own
+    /// is made of it: see [`database_url`](crate::database_url).
+    pub database: Address,
+    /// The port of gRPC.
+    pub grpc: Port,
+    /// The admin port.
+    pub admin: Port,
+    /// The bounds of the gRPC server.
+    pub limits: server::Limits,
+    /// What all names in the remote tier begin with.
+    pub namespace: String,
+    /// What seals values and hints in the remote tier, if anything does.
+    pub seal: Option<SealKey>,
+    /// Connections, and how long they are waited for.
+    pub connections: larder_db::Options,
+    /// What the journal keeps and for how long.
+    pub journal: larder_journal::Settings,
+    /// What is done how often in the background.
+    pub timing: Timing,
+}
+
+/// A port to listen on.
+#[derive(Debug)]
+pub enum Port {
+    /// At this address.
+    At(SocketAddr),
+    /// One that was taken already.
+    Taken(TcpListener),
+}
+
+/// What is done how often, behind the answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// How often the source's feed is asked; `None` for never, which is for tests.
+    pub poll: Option<Duration>,
+    /// How often old lines of the journal are pruned.
+    pub prune: Duration,
+    /// How often the triggers are looked at.
+    pub check: Duration,
+    /// How often it is seen whether the feed answers.
+    pub watch: Duration,
+    /// How long the feed may fail before the process is not ready.
+    pub patience: Duration,
+    /// The longest pause between two attempts to open the database.
+    pub longest_pause: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            poll: Some(larder::source::POLL_EVERY),
+            prune: Duration::from_secs(60),
+            check: Duration::from_secs(60),
+            watch: Duration::from_millis(250),
+            patience: Duration::from_secs(5),
+            longest_pause: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Parts {
+    /// On this remote tier and this database, on free ports of loopback; the rest as by default.
+    pub fn new(remote: Arc<dyn Remote>, database: Address) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            remote,
+            database,
+            grpc: Port::At(any),
+            admin: Port::At(any),
+            limits: server::Limits::default(),
+            namespace: "larder".to_owned(),
+            seal: None,
+            connections: larder_db::Options::default(),
+            journal: larder_journal::Settings::default(),
+            timing: Timing::default(),
+        }
+    }
+
+    /// As a binary was told; the ports are the defaults of this service. Opens the remote tier,
+    /// which need not be there. Must be called on a tokio runtime.
+    pub fn of(common: &Common, grpc_port: u16, admin_port: u16) -> Result<Self, Error> {
+        let remote = remote::open(common.seams.remote.expose()).map_err(Error::Remote)?;
+        let parts = Self::new(remote, common.seams.database.clone());
+        Ok(Self {
+            grpc: Port::At(common.listen.grpc(grpc_port)),
+            admin: Port::At(common.listen.admin(admin_port)),
+            limits: common.serving.limits(),
+            ..parts
+        })
+    }
+}
+
+impl Port {
+    pub(crate) async fn take(self, setting: &'static str) -> Result<TcpListener, listen::Error> {
+        match self {
+            Self::At(address) => listen::listen(setting, address).await,
+            Self::Taken(listener) => Ok(listener),
+        }
+    }
+}
+
+/// Waits until the process is asked to end; for ever where that cannot be heard.
+pub async fn asked_to_end() {
+    if let Err(error) = shutdown::requested().await {
+        tracing::error!(error = %error, "signals cannot be listened to");
+        std::future::pending().await
+    }
+}

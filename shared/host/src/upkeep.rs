@@ -1,0 +1,126 @@
+//! What goes on behind the answers until the end: pruning, the check of the triggers, and the
+//! gate that shuts while nothing can be proven.
+
+use crate::base::Base;
+use crate::error::told;
+use crate::open::jittered;
+use crate::parts::Timing;
+use larder::Tag;
+use larder::feed::{self, Line};
+use larder_journal::Problem;
+use larder_runtime::readiness::Gate;
+use std::time::Duration;
+
+/// Starts the tasks; they end with the process's.
+pub(crate) fn start(base: &Base, gate: Gate, timing: &Timing) {
+    let watch = watch(base.clone(), gate, timing.watch, timing.patience);
+    spawn(base, "prune", prune(base.clone(), timing.prune));
+    spawn(base, "check triggers", check(base.clone(), timing.check));
+    spawn(base, "watch the database", watch);
+}
+
+fn spawn(base: &Base, name: &'static str, forever: impl Future<Output = ()> + Send + 'static) {
+    let stopping = base.tasks().stopping().clone();
+    base.tasks().spawn(name, async move {
+        stopping.run_until_cancelled(forever).await;
+    });
+}
+
+/// First after a part of the interval, so that replicas which started together do it one after
+/// the other.
+async fn prune(base: Base, interval: Duration) {
+    loop {
+        tokio::time::sleep(jittered(interval)).await;
+        match base.journal().prune().await {
+            Ok(pruned) => {
+                let (dropped, marked) = (pruned.dropped, pruned.marked);
+                tracing::debug!(journal.dropped = dropped, journal.marked = marked, "pruned");
+            }
+            // The next attempt drops what this one left.
+            Err(error) => {
+                let reason = told(&error);
+                tracing::debug!(reason, "the journal could not be pruned");
+            }
+        }
+    }
+}
+
+async fn check(base: Base, interval: Duration) {
+    loop {
+        tokio::time::sleep(jittered(interval)).await;
+        match base.journal().check().await {
+            Ok(problems) if problems.is_empty() => trust_again(&base).await,
+            Ok(problems) => doubt(&base, &problems),
+            // That it is away is said by the gate.
+            Err(error) => {
+                let reason = told(&error);
+                tracing::debug!(reason, "the triggers could not be checked");
+            }
+        }
+    }
+}
+
+/// From now on reads go to the source, and other services get nothing: see `doubt.rs`.
+fn doubt(base: &Base, problems: &[Problem]) {
+    if !base.doubt.note(problems.len()) {
+        return;
+    }
+    for problem in problems {
+        tracing::error!(
+            journal.table = problem.table,
+            journal.trigger = problem.trigger,
+            journal.flaw = ?problem.flaw,
+            cache.keyspaces = problem.keyspaces.join(","),
+            "changes are not journalled: nothing cached is served until the trigger is repaired"
+        );
+    }
+}
+
+/// The triggers are as they should be. What changed while they were not is unknown, so that
+/// everything cached before, anywhere, goes first.
+async fn trust_again(base: &Base) {
+    if !base.doubt.is_raised() {
+        return;
+    }
+    let everything = Line { collection: Tag::WHOLE.into(), key: Tag::WHOLE.into() };
+    let moved = async {
+        base.source().invalidate(&[everything]).await?;
+        base.source().prove().await
+    };
+    match moved.await {
+        Ok(()) => {
+            base.doubt.note(0);
+            tracing::info!("changes are journalled again");
+        }
+        Err(error) => {
+            let reason = told(&error);
+            tracing::warn!(reason, "what was cached could not be invalidated yet");
+        }
+    }
+}
+
+/// Holds the gate open while the feed answers.
+async fn watch(base: Base, gate: Gate, interval: Duration, patience: Duration) {
+    loop {
+        match base.source().stats().proven_age {
+            Some(age) if age <= patience => gate.open(),
+            _ => gate.shut(&reason(&base, patience).await),
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Why the feed does not answer: it is asked what the poller asks.
+async fn reason(base: &Base, patience: Duration) -> String {
+    let asked = tokio::time::timeout(patience, base.source().round(None));
+    let cause = match asked.await {
+        Ok(Ok(_)) => "it answers again".to_owned(),
+        Ok(Err(error)) => told(&error),
+        Err(_) => told(&feed::Error::Unavailable(std::sync::Arc::new(Silent))),
+    };
+    format!("no proof for more than {patience:?}: {cause}")
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it does not answer")]
+struct Silent;
