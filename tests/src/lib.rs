@@ -1,1 +1,17 @@
-//! End-to-end tests over the built suite.
+//! What the end-to-end tests stand on: suites as processes, seen from outside.
+//!
+//! Owns nothing of the suite and looks into nothing: a [`Suite`] is the binary `larder` as it is
+//! shipped, [`Replica`] its ports, [`Said`] what an answer's metadata says, [`scene`]
+//! the calls that tests make, [`command`] the command line, and [`metrics`] what a
+//! replica says of itself. The tests are the files beside this folder; the package of the binary
+//! builds them.
+
+mod ask;
+mod block;
+pub mod command;
+pub mod metrics;
+pub mod scene;
+mod suite;
+
+pub use ask::{Said, asking, said};
+pub use suite::{Kind, Replica, Setup, Suite};

@@ -1,1 +1,93 @@
-//! The comments service.
+//! The comments service: what people say about products.
+//!
+//! Owns the table `comments` and nothing else. A comment is signed with its author's name, which
+//! the profiles own: it holds copies of theirs, and joins them in memory. Promises that a
+//! comment's version is never used twice for one id, whoever writes it, and that comments are
+//! listed also while the profiles are away. Never touches another service's table, and knows
+//! neither Redis nor an engine of databases by name.
+//!
+//! Reading order: `rpc.rs` (what callers ask), `caching.rs` (what is kept, and what moves it),
+//! `listing.rs` (a page, and how names are joined to it), `authors.rs` (the copies of profiles),
+//! `store.rs` (the statements), `model.rs` (what is checked where it enters).
+
+pub mod authors;
+pub mod caching;
+pub mod listing;
+pub mod model;
+pub mod rpc;
+pub mod sample;
+pub mod store;
+
+use authors::Authors;
+use caching::Keyspaces;
+use larder::Source;
+use larder_host::{Base, BoxError, Migrations, Service};
+use larder_journal::Watches;
+use larder_proto::comments::v1::raw::comment_service_server::CommentServiceServer;
+use larder_runtime::client::Client;
+use rpc::Rpc;
+use std::sync::OnceLock;
+use store::Store;
+
+/// The port of gRPC, unless something else is said.
+pub const GRPC_PORT: u16 = 7301;
+/// The admin port, unless something else is said.
+pub const ADMIN_PORT: u16 = 9301;
+/// Where the profiles are, unless something else is said.
+pub const PROFILES: &str = "http://127.0.0.1:7101,http://127.0.0.1:7102";
+/// The largest request.
+const MOST_BYTES: usize = 256 << 10;
+
+/// The service.
+#[derive(Default)]
+pub struct Comments {
+    profiles: Option<Client>,
+    /// The source of the profiles, once it is open.
+    others: OnceLock<Source>,
+}
+
+impl Comments {
+    /// With this way to the profiles. They need not be there.
+    pub fn new(profiles: Client) -> Self {
+        Self {
+            profiles: Some(profiles),
+            others: OnceLock::new(),
+        }
+    }
+
+    /// Without one: its tables can be opened and written, and nothing be served.
+    pub fn detached() -> Self {
+        Self::default()
+    }
+}
+
+impl Service for Comments {
+    type Grpc = CommentServiceServer<Rpc>;
+
+    fn name(&self) -> &'static str {
+        "comments"
+    }
+
+    fn migrations(&self) -> Migrations {
+        store::migrations()
+    }
+
+    fn watches(&self) -> Watches {
+        store::watches()
+    }
+
+    fn open(&self, base: &Base) -> Result<Self::Grpc, BoxError> {
+        let profiles = self.profiles.clone();
+        let profiles = profiles.ok_or("comments cannot be served without a way to the profiles")?;
+        let authors = Authors::open(base.larder(), profiles)?;
+        let _ = self.others.set(authors.source().clone());
+        let store = Store::new(base.journal());
+        let keyspaces = Keyspaces::open(base, &store)?;
+        let server = CommentServiceServer::new(Rpc::new(base, store, keyspaces, authors));
+        Ok(server.max_decoding_message_size(MOST_BYTES))
+    }
+
+    fn others(&self) -> Vec<Source> {
+        self.others.get().cloned().into_iter().collect()
+    }
+}

@@ -1,1 +1,56 @@
-//! The products service.
+//! The products service: what is for sale.
+//!
+//! Owns the table `products` and nothing else. Promises that a product's version is never used
+//! twice for one id, whoever writes it. Never touches another service's table, and knows neither
+//! Redis nor an engine of databases by name. Reading order: `rpc.rs` (what callers ask),
+//! `listing.rs` (pages of the
+//! list), `caching.rs` (what is kept, and what moves it), `store.rs` (the statements), `model.rs`
+//! (what is checked where it enters).
+
+pub mod caching;
+pub mod listing;
+pub mod model;
+pub mod rpc;
+pub mod sample;
+pub mod store;
+
+use caching::Keyspaces;
+use larder_host::{Base, BoxError, Migrations, Service};
+use larder_journal::Watches;
+use larder_proto::products::v1::raw::product_service_server::ProductServiceServer;
+use rpc::Rpc;
+use store::Store;
+
+/// The port of gRPC, unless something else is said.
+pub const GRPC_PORT: u16 = 7201;
+/// The admin port, unless something else is said.
+pub const ADMIN_PORT: u16 = 9201;
+/// The largest request.
+const MOST_BYTES: usize = 256 << 10;
+
+/// The service.
+#[derive(Clone, Copy, Debug)]
+pub struct Products;
+
+impl Service for Products {
+    type Grpc = ProductServiceServer<Rpc>;
+
+    fn name(&self) -> &'static str {
+        "products"
+    }
+
+    fn migrations(&self) -> Migrations {
+        store::migrations()
+    }
+
+    fn watches(&self) -> Watches {
+        store::watches()
+    }
+
+    fn open(&self, base: &Base) -> Result<Self::Grpc, BoxError> {
+        let store = Store::new(base.journal());
+        let keyspaces = Keyspaces::open(base.source(), &store)?;
+        let server = ProductServiceServer::new(Rpc::new(base, store, keyspaces));
+        Ok(server.max_decoding_message_size(MOST_BYTES))
+    }
+}

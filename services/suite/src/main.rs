@@ -7,6 +7,7 @@
 
 mod load;
 mod output;
+mod progress;
 mod replay;
 mod services;
 mod trace;
@@ -59,14 +60,13 @@ fn run() -> anyhow::Result<()> {
     }
     telemetry::init(command.logging())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = runtime.context("starting the threads")?.block_on(async {
+    runtime.context("starting the threads")?.block_on(async {
         match command {
             Command::Up(settings) => up::run(settings).await,
             Command::Load(settings) => load::run(settings).await,
             Command::Replay(settings) => replay::run(settings).await,
         }
-    });
-    outcome
+    })
 }
 
 /// Commands that come to an end show a progress bar, which log lines would tear apart: they log

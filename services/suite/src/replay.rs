@@ -31,7 +31,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use target::{Replica, Target};
+use target::Target;
+
+pub use target::Replica;
 
 /// The settings of `larder replay`.
 #[derive(Args, Clone, Debug)]
@@ -157,12 +159,12 @@ async fn with_own_replicas(settings: &Settings, keys: &[u32]) -> anyhow::Result<
         },
     };
     let plan = settings.plan(keys, settings.replicas.into());
-    let ids = prepare::in_database(&seams, plan.products).await?;
-    let suite = Suite::of_products(&seams, settings.replicas).await?;
+    let ids = prepare::in_database(&seams, plan.products, settings.seed).await?;
+    let mut suite = Suite::of_products(&seams, settings.replicas).await?;
     let replicas = suite.products();
     let targets = settings.connect(&replicas)?;
     let report = async {
-        suite.ready(READY).await?;
+        suite.ready_within(READY).await?;
         drive(settings, plan, ids, targets, &replicas).await
     };
     let report = report.await;

@@ -14,7 +14,10 @@ pub struct Checks {
 impl Checks {
     /// Of the fields of the message in the request's field `prefix`.
     pub fn of(prefix: &'static str) -> Self {
-        Self { prefix, problems: Vec::new() }
+        Self {
+            prefix,
+            problems: Vec::new(),
+        }
     }
 
     /// A text of at most so many characters.
@@ -47,11 +50,16 @@ impl Checks {
 
     /// INVALID_ARGUMENT with all that was found, if anything was.
     pub fn done(self) -> Result<(), Status> {
-        if self.problems.is_empty() { Ok(()) } else { Err(status::invalid_fields(self.problems)) }
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(status::invalid_fields(self.problems))
+        }
     }
 
     fn add(&mut self, field: &str, problem: String) {
-        self.problems.push((format!("{}.{field}", self.prefix), problem));
+        self.problems
+            .push((format!("{}.{field}", self.prefix), problem));
     }
 }
 
@@ -70,11 +78,26 @@ mod tests {
             .filled("fine", "äöü", 3);
         let status = checks.done().expect_err("wrong");
         let details = status.get_error_details();
-        let violations = &details.bad_request().expect("a BadRequest").field_violations;
-        let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
-        let expected =
-            ["product.title", "product.description", "product.category", "product.stock"];
+        let violations = &details
+            .bad_request()
+            .expect("a BadRequest")
+            .field_violations;
+        let fields: Vec<_> = violations
+            .iter()
+            .map(|violation| violation.field.as_str())
+            .collect();
+        let expected = [
+            "product.title",
+            "product.description",
+            "product.category",
+            "product.stock",
+        ];
         assert_eq!(fields, expected);
-        assert!(Checks::of("product").filled("title", "abc", 3).done().is_ok());
+        assert!(
+            Checks::of("product")
+                .filled("title", "abc", 3)
+                .done()
+                .is_ok()
+        );
     }
 }

@@ -24,7 +24,11 @@ impl Id {
 
     /// The id that a request's `field` holds, or a new one where it is empty.
     pub fn parse_or_new(field: &str, text: String) -> Result<Self, Status> {
-        if text.is_empty() { Ok(Self::random()) } else { Self::parse(field, text) }
+        if text.is_empty() {
+            Ok(Self::random())
+        } else {
+            Self::parse(field, text)
+        }
     }
 
     /// The id that this text is, if it is one.
@@ -69,13 +73,30 @@ mod tests {
     fn what_matches_is_an_id_and_nothing_else() {
         let longest = "a".repeat(63);
         for text in ["a", "0", "ada-lovelace", "a--", longest.as_str()] {
-            assert_eq!(Id::parse("id", text.to_owned()).expect("an id").as_str(), text);
+            assert_eq!(
+                Id::parse("id", text.to_owned()).expect("an id").as_str(),
+                text
+            );
         }
         let long = "a".repeat(64);
-        for text in ["", "-a", "A", "a_b", "a b", "ä", "a/b", "a\0", long.as_str()] {
+        for text in [
+            "",
+            "-a",
+            "A",
+            "a_b",
+            "a b",
+            "ä",
+            "a/b",
+            "a\0",
+            long.as_str(),
+        ] {
             let status = Id::parse("profile.id", text.to_owned()).expect_err(text);
             assert_eq!(status.code(), Code::InvalidArgument);
-            assert!(status.message().starts_with("profile.id: "), "{}", status.message());
+            assert!(
+                status.message().starts_with("profile.id: "),
+                "{}",
+                status.message()
+            );
         }
     }
 

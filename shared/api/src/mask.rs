@@ -27,7 +27,11 @@ impl Fields {
         match mask.paths.as_slice() {
             [] => Err(status::invalid(FIELD, "names no field")),
             [all] if all == "*" => Ok(Chosen(self.0.to_vec())),
-            paths => paths.iter().map(|path| self.known(path)).collect::<Result<_, _>>().map(Chosen),
+            paths => paths
+                .iter()
+                .map(|path| self.known(path))
+                .collect::<Result<_, _>>()
+                .map(Chosen),
         }
     }
 
@@ -76,9 +80,14 @@ mod tests {
     fn a_mask_names_fields_a_star_all_and_none_the_populated() {
         assert_eq!(chosen(&["stock"]).expect("known"), Chosen(vec!["stock"]));
         assert_eq!(chosen(&["*"]).expect("all"), Chosen(vec!["title", "stock"]));
-        let populated = FIELDS.chosen(None, |field| field == "title").expect("populated");
+        let populated = FIELDS
+            .chosen(None, |field| field == "title")
+            .expect("populated");
         assert_eq!(populated, Chosen(vec!["title"]));
-        assert_eq!((populated.pick("title", 1), populated.pick("stock", 1)), (Some(1), None));
+        assert_eq!(
+            (populated.pick("title", 1), populated.pick("stock", 1)),
+            (Some(1), None)
+        );
     }
 
     #[test]

@@ -56,7 +56,9 @@ impl Query {
         let bytes = Some(token).filter(|token| token.len() <= MOST_BYTES);
         let bytes = bytes.and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
         let bytes = bytes.ok_or_else(malformed)?;
-        let (body, seal) = bytes.split_last_chunk::<HASH_BYTES>().ok_or_else(malformed)?;
+        let (body, seal) = bytes
+            .split_last_chunk::<HASH_BYTES>()
+            .ok_or_else(malformed)?;
         if body.first() != Some(&FORMAT) || *seal != check(body) {
             return Err(malformed());
         }
@@ -139,7 +141,10 @@ mod tests {
 
     #[test]
     fn a_page_has_the_size_asked_for_within_bounds() {
-        let sizes = Sizes { default: 25, most: 100 };
+        let sizes = Sizes {
+            default: 25,
+            most: 100,
+        };
         let of = |size| sizes.of(size).map_err(|status| status.code());
         assert_eq!(of(0), Ok(25));
         assert_eq!(of(7), Ok(7));

@@ -3,7 +3,7 @@
 use crate::clock::Stamp;
 use crate::entry::{Entry, Value};
 use crate::fill::Fill;
-use crate::flight::{Landing, Seat, Terms};
+use crate::flight::{Flight, Landing, Landings, Terms};
 use crate::judge::{self, Verdict};
 use crate::key::Key;
 use crate::keyspace::Inner;
@@ -66,8 +66,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// for all that memory does not have. Fails whole if one of them fails.
     pub async fn get_many(&self, keys: &[K], read: &Read) -> Result<Vec<Answer<V>>, Error> {
         let mut answers: Vec<Option<Answer<V>>> = Vec::with_capacity(keys.len());
-        // Keys that memory lacks, and where their answers go: a key may be asked for twice.
-        let mut missing: HashMap<&K, Vec<usize>> = HashMap::new();
+        // The keys that memory lacks, each once, and for each place that lacks one which it is.
+        let mut wanted: Vec<K> = Vec::new();
+        let mut known = HashMap::with_hasher(foldhash::fast::RandomState::default());
+        let mut places: Vec<(usize, usize)> = Vec::new();
         for (place, key) in keys.iter().enumerate() {
             let found = match self.look(key, read) {
                 Look::Hit(answer) => Some(answer),
@@ -77,21 +79,21 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     Some(copy)
                 }
                 Look::Miss => {
-                    missing.entry(key).or_default().push(place);
+                    let which = *known.entry(key).or_insert(wanted.len());
+                    if which == wanted.len() {
+                        wanted.push(key.clone());
+                    }
+                    places.push((place, which));
                     None
                 }
             };
             answers.push(found);
         }
-        if !missing.is_empty() {
-            let (wanted, places): (Vec<K>, Vec<Vec<usize>>) =
-                missing.into_iter().map(|(key, places)| (key.clone(), places)).unzip();
-            let fetched = self.fetch(wanted, read, self.terms(read)).boxed().await;
-            for (answer, places) in fetched.into_iter().zip(places) {
-                let answer = answer?;
-                for place in places {
-                    answers[place] = Some(answer.clone());
-                }
+        if !wanted.is_empty() {
+            let fetched = self.fetch(wanted.into(), read, self.terms(read)).boxed().await;
+            let fetched = fetched.into_iter().collect::<Result<Vec<_>, _>>()?;
+            for (place, which) in places {
+                answers[place] = Some(fetched[which].clone());
             }
         }
         Ok(answers.into_iter().flatten().collect())
@@ -217,7 +219,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     }
 
     async fn fetch_one(&self, key: K, read: &Read, call: Terms) -> Result<Answer<V>, Error> {
-        let mut answers = self.fetch(vec![key], read, call).await;
+        let mut answers = self.fetch([key].into(), read, call).await;
         let missing = || Err(Error::CallerDeadline { keyspace: self.0.name.clone() });
         answers.pop().unwrap_or_else(missing)
     }
@@ -279,7 +281,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// An answer for each of these keys, all different, by flights of this process.
     pub(crate) async fn fetch(
         &self,
-        keys: Vec<K>,
+        keys: Arc<[K]>,
         read: &Read,
         call: Terms,
     ) -> Vec<Result<Answer<V>, Error>> {
@@ -290,33 +292,40 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             if open.is_empty() {
                 break;
             }
-            let wanted: Vec<K> = open.iter().map(|&n| keys[n].clone()).collect();
+            let some = || open.iter().map(|&n| keys[n].clone()).collect();
+            let wanted = if open.len() == keys.len() { keys.clone() } else { some() };
             let terms = Terms { began: self.0.now(), ..call.clone() };
-            let keyspace = self.0.clone();
-            let begin = |mine| Fill::new(keyspace, mine, terms.clone()).run().boxed();
+            let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
             let alone = attempt == ATTEMPTS;
-            let seats = self.0.flights.board(&wanted, &terms, alone, begin);
-            let landings = join_all(seats.iter().map(|seat| self.landing(seat, read))).await;
-            for ((seat, landing), index) in seats.iter().zip(landings).zip(open) {
-                answers[index] = self.judge(seat, landing, &call, read, &keys[index]);
+            let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
+            let flights = boarding.flights.iter().map(|(flight, _)| self.landings(flight, read));
+            let landings = join_all(flights).await;
+            for (&(flight, seat), &place) in boarding.seats.iter().zip(&open) {
+                let landing = match &landings[flight] {
+                    Ok(landings) => landings[seat].clone(),
+                    Err(error) => Err(error.clone()),
+                };
+                let (flight, led) = &boarding.flights[flight];
+                let serves = *led || flight.terms.serve(&call);
+                answers[place] = self.judge(landing, *led, serves, read, &keys[place]);
             }
         }
         let missing = || Err(Error::CallerDeadline { keyspace: self.0.name.clone() });
         answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
     }
 
-    async fn landing(&self, seat: &Seat<V>, read: &Read) -> Result<Landing<V>, Error> {
-        let Some(deadline) = read.deadline else { return seat.landing().await };
+    async fn landings(&self, flight: &Flight<V>, read: &Read) -> Result<Landings<V>, Error> {
+        let Some(deadline) = read.deadline else { return Ok(flight.landings().await) };
         let late = |_| Error::CallerDeadline { keyspace: self.0.name.clone() };
-        tokio::time::timeout_at(deadline, seat.landing()).await.map_err(late)?
+        tokio::time::timeout_at(deadline, flight.landings()).await.map_err(late)
     }
 
     /// Whether what a flight brought is an answer to this call; `None` sends it on another.
     fn judge(
         &self,
-        seat: &Seat<V>,
         landing: Result<Landing<V>, Error>,
-        call: &Terms,
+        led: bool,
+        serves: bool,
         read: &Read,
         key: &K,
     ) -> Option<Result<Answer<V>, Error>> {
@@ -328,9 +337,9 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         let now = inner.now();
         let Landing { entry, origin } = landing;
         let answer = |entry: Arc<Entry<V>>, age| Some(Ok(Answer { entry, origin, age }));
-        if seat.led || seat.terms().serve(call) {
+        if serves {
             let outcome = match origin {
-                _ if !seat.led => Outcome::Joined,
+                _ if !led => Outcome::Joined,
                 Origin::L2 => Outcome::L2,
                 _ => Outcome::Load,
             };

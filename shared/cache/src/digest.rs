@@ -61,7 +61,7 @@ struct State {
     pending: VecDeque<Pending>,
     /// A hint was applied that the list had no room for.
     overflowed: bool,
-    keyspaces: HashMap<Tag, u32>,
+    keyspaces: HashMap<Tag, u32, foldhash::fast::RandomState>,
     /// The highest transaction applied: where the cell of a late keyspace begins.
     highest: Xid,
 }

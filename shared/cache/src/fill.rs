@@ -16,7 +16,6 @@ use crate::flight::{Landing, Terms};
 use crate::judge::Seq;
 use crate::key::Key;
 use crate::keyspace::Inner;
-use crate::larder;
 use crate::load::{self, Ask, Loaded, Proof};
 use crate::read::{Error, Origin};
 use crate::remote::{Item, Remote as _};
@@ -37,22 +36,24 @@ type Landed<V> = Result<Landing<V>, Error>;
 pub(crate) struct Fill<K: Key, V: Value> {
     keyspace: Arc<Inner<K, V>>,
     terms: Terms,
-    keys: Vec<K>,
-    texts: Vec<String>,
+    keys: Arc<[K]>,
+    /// Their names in the remote tier.
+    names: Vec<String>,
     landed: Vec<Option<Landed<V>>>,
 }
 
 impl<K: Key, V: Value> Fill<K, V> {
-    pub(crate) fn new(keyspace: Arc<Inner<K, V>>, keys: Vec<K>, terms: Terms) -> Self {
-        let texts = keys.iter().map(Inner::<K, V>::text).collect();
+    pub(crate) fn new(keyspace: Arc<Inner<K, V>>, keys: Arc<[K]>, terms: Terms) -> Self {
+        let names = keys.iter().map(|key| keyspace.remote_name(key)).collect();
         let landed = keys.iter().map(|_| None).collect();
-        Self { keyspace, terms, keys, texts, landed }
+        Self { keyspace, terms, keys, names, landed }
     }
 
     pub(crate) async fn run(mut self) -> Vec<Landed<V>> {
         if self.remote_can_answer() {
-            let all = self.open();
-            self.fetch(&all).await;
+            let all: Vec<usize> = (0..self.keys.len()).collect();
+            let values = self.keyspace.source().core.remote.get(&self.names).await;
+            self.take(&all, values);
             self.load_once_in_the_cluster().await;
         }
         let rest = self.open();
@@ -77,12 +78,6 @@ impl<K: Key, V: Value> Fill<K, V> {
     }
 
     /// Takes from the remote tier what passes the test.
-    async fn fetch(&mut self, open: &[usize]) {
-        let names: Vec<String> = open.iter().map(|&n| self.remote_name(n)).collect();
-        let values = self.keyspace.source().core.remote.get(&names).await;
-        self.take(open, values);
-    }
-
     fn take(
         &mut self,
         open: &[usize],
@@ -93,9 +88,10 @@ impl<K: Key, V: Value> Fill<K, V> {
             counters.miss(Miss::RemoteFailed);
             return;
         };
+        let now = (self.keyspace.now(), self.keyspace.source().core.wall_millis());
         for (&index, value) in open.iter().zip(values) {
             let parcel = value.ok_or(Miss::RemoteCold);
-            let entry = parcel.and_then(|bytes| self.judge(index, bytes));
+            let entry = parcel.and_then(|bytes| self.judge(index, bytes, now));
             match entry {
                 Ok(entry) => {
                     let key = self.keys[index].clone();
@@ -107,10 +103,15 @@ impl<K: Key, V: Value> Fill<K, V> {
         }
     }
 
-    fn judge(&self, index: usize, bytes: bytes::Bytes) -> Result<Arc<Entry<V>>, Miss> {
-        let (key, text) = (&self.keys[index], &self.texts[index]);
-        let entry = self.keyspace.open_parcel(key, text, bytes, self.terms.max_staleness)?;
-        if self.terms.renew && self.keyspace.now() >= entry.soft_at {
+    fn judge(
+        &self,
+        index: usize,
+        bytes: bytes::Bytes,
+        now: (Stamp, u64),
+    ) -> Result<Arc<Entry<V>>, Miss> {
+        let (key, name) = (&self.keys[index], &self.names[index]);
+        let entry = self.keyspace.open_parcel(key, name, bytes, now, self.terms.max_staleness)?;
+        if self.terms.renew && now.0 >= entry.soft_at {
             return Err(Miss::RemoteExpired);
         }
         Ok(entry)
@@ -124,15 +125,15 @@ impl<K: Key, V: Value> Fill<K, V> {
     /// stored the value and left between our first look and now.
     async fn load_once_in_the_cluster(&mut self) {
         let give_up = Instant::now() + self.keyspace.policy.lock_wait;
-        let owner = larder::random();
         let mut wait = FIRST_WAIT;
         loop {
             let open = self.open();
             if open.is_empty() {
                 return;
             }
+            let owner = self.keyspace.source().core.draw();
             let locks: Vec<String> = open.iter().map(|&n| self.lock_name(n)).collect();
-            let names: Vec<String> = open.iter().map(|&n| self.remote_name(n)).collect();
+            let names: Vec<String> = open.iter().map(|&n| self.names[n].clone()).collect();
             let remote = &self.keyspace.source().core.remote;
             let life = self.keyspace.policy.lock_wait.max(Duration::from_millis(1));
             let (won, values) =
@@ -222,7 +223,7 @@ impl<K: Key, V: Value> Fill<K, V> {
     fn ask(&self, indexes: &[usize]) -> Ask {
         let mut tags: Vec<_> = indexes
             .iter()
-            .flat_map(|&n| self.keyspace.all_tags(&self.keys[n], &self.texts[n], &[]))
+            .flat_map(|&n| self.keyspace.all_tags(&self.keys[n], self.text(n), &[]))
             .collect();
         tags.sort_unstable();
         tags.dedup();
@@ -242,7 +243,7 @@ impl<K: Key, V: Value> Fill<K, V> {
         asked_at: Stamp,
         items: &mut Vec<Item>,
     ) -> Arc<Entry<V>> {
-        let (key, text) = (&self.keys[index], &self.texts[index]);
+        let (key, text) = (&self.keys[index], self.text(index));
         let keyspace = &self.keyspace;
         let digest = &keyspace.source().digest;
         let mut tags = keyspace.all_tags(key, text, &loaded.tags);
@@ -295,7 +296,8 @@ impl<K: Key, V: Value> Fill<K, V> {
         let entry = Arc::new(draft.until(now.after(soft), now.after(hard)));
         if kept {
             keyspace.local.insert(key.clone(), entry.clone());
-            items.extend(label.and_then(|label| keyspace.item(text, &entry, label)));
+            let name = || self.names[index].clone();
+            items.extend(label.and_then(|label| keyspace.item(name(), &entry, label)));
         }
         entry
     }
@@ -313,12 +315,12 @@ impl<K: Key, V: Value> Fill<K, V> {
         });
     }
 
-    fn remote_name(&self, index: usize) -> String {
-        self.keyspace.remote_name(&self.texts[index])
+    fn text(&self, index: usize) -> &str {
+        self.keyspace.text_in(&self.names[index])
     }
 
     fn lock_name(&self, index: usize) -> String {
-        self.keyspace.lock_name(&self.texts[index])
+        self.keyspace.lock_name(self.text(index))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::snapshot::Token;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
+use std::future::Future;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -62,23 +63,29 @@ pub(crate) struct Flight<V> {
     landings: Shared<BoxFuture<'static, Landings<V>>>,
 }
 
-/// A place in a flight: the flight, and which of its keys.
-pub(crate) struct Seat<V> {
-    flight: Arc<Flight<V>>,
-    index: usize,
-    /// Whether this caller began the flight.
-    pub(crate) led: bool,
-}
-
-impl<V: Send + Sync + 'static> Seat<V> {
-    pub(crate) fn terms(&self) -> &Terms {
-        &self.flight.terms
-    }
-
+impl<V: Send + Sync + 'static> Flight<V> {
     /// Waits for the flight, driving it where nobody else does. Cancel-safe: who stops waiting
     /// leaves it to the others.
-    pub(crate) async fn landing(&self) -> Result<Landing<V>, Error> {
-        self.flight.landings.clone().await[self.index].clone()
+    pub(crate) async fn landings(&self) -> Landings<V> {
+        self.landings.clone().await
+    }
+}
+
+/// What a caller of several keys waits for: some flights, and in which of them each key is.
+pub(crate) struct Boarding<V> {
+    /// The flights, and whether this caller began them; each once.
+    pub(crate) flights: Vec<(Arc<Flight<V>>, bool)>,
+    /// For each key, which of the flights carries it, and as which of its keys.
+    pub(crate) seats: Vec<(usize, usize)>,
+}
+
+impl<V> Boarding<V> {
+    fn flight(&mut self, flight: Arc<Flight<V>>, led: bool) -> usize {
+        let same = |(known, _): &(Arc<Flight<V>>, bool)| Arc::ptr_eq(known, &flight);
+        self.flights.iter().position(same).unwrap_or_else(|| {
+            self.flights.push((flight, led));
+            self.flights.len() - 1
+        })
     }
 }
 
@@ -110,53 +117,59 @@ where
 {
     /// A seat for each key: in the flight that is under way for it, or in a new one, begun with
     /// `begin` for all keys that have none. `alone`: a new one for all, which nobody can join.
-    pub(crate) fn board(
+    pub(crate) fn board<F>(
         self: &Arc<Self>,
-        keys: &[K],
+        keys: &Arc<[K]>,
         terms: &Terms,
         alone: bool,
-        begin: impl FnOnce(Vec<K>) -> BoxFuture<'static, Vec<Result<Landing<V>, Error>>>,
-    ) -> Vec<Seat<V>> {
-        let mut seats: Vec<Option<Seat<V>>> = Vec::with_capacity(keys.len());
+        begin: impl FnOnce(Arc<[K]>) -> F,
+    ) -> Boarding<V>
+    where
+        F: Future<Output = Vec<Result<Landing<V>, Error>>> + Send + 'static,
+    {
+        let mut boarding = Boarding { flights: Vec::new(), seats: Vec::with_capacity(keys.len()) };
+        let mut seatless = Vec::new();
         let mut under_way = self.lock();
-        for key in keys {
-            let found = under_way.get(key).filter(|_| !alone);
-            let found = found.and_then(|booking| Some((booking.flight.upgrade()?, booking.index)));
-            seats.push(found.map(|(flight, index)| Seat { flight, index, led: false }));
+        for (place, key) in keys.iter().enumerate() {
+            let booking = under_way.get(key).filter(|_| !alone);
+            let found = booking.and_then(|booking| Some((booking.flight.upgrade()?, booking.index)));
+            match found {
+                Some((flight, index)) => {
+                    let flight = boarding.flight(flight, false);
+                    boarding.seats.push((flight, index));
+                }
+                None => {
+                    boarding.seats.push((usize::MAX, seatless.len()));
+                    seatless.push(place);
+                }
+            }
         }
-        let seatless = || keys.iter().zip(&seats).filter(|(_, seat)| seat.is_none());
-        let mine: Vec<K> = seatless().map(|(key, _)| key.clone()).collect();
-        if !mine.is_empty() {
+        if !seatless.is_empty() {
+            let all = seatless.len() == keys.len();
+            let some = || seatless.iter().map(|&place| keys[place].clone()).collect();
+            let mine: Arc<[K]> = if all { keys.clone() } else { some() };
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let booked = if alone { Vec::new() } else { mine.clone() };
-            let landings = self.landings(number, booked.clone(), begin(mine));
+            let booked = if alone { Arc::default() } else { mine.clone() };
+            let clear = Clear { flights: self.clone(), number, keys: booked };
+            let work = begin(mine.clone());
+            let landings = async move {
+                let landings = work.await;
+                drop(clear);
+                landings.into()
+            };
+            let landings = landings.boxed().shared();
             let flight = Arc::new(Flight { terms: terms.clone(), landings });
-            for (index, key) in booked.into_iter().enumerate() {
-                let flight = Arc::downgrade(&flight);
-                under_way.insert(key, Booking { number, flight, index });
+            if !alone {
+                for (index, key) in mine.iter().enumerate() {
+                    let flight = Arc::downgrade(&flight);
+                    under_way.insert(key.clone(), Booking { number, flight, index });
+                }
             }
-            for (index, seat) in seats.iter_mut().filter(|seat| seat.is_none()).enumerate() {
-                *seat = Some(Seat { flight: flight.clone(), index, led: true });
-            }
+            let led = boarding.flight(flight, true);
+            let new = boarding.seats.iter_mut().filter(|(flight, _)| *flight == usize::MAX);
+            new.for_each(|(flight, _)| *flight = led);
         }
-        // Outside of the lock from here: dropping a flight's last seat takes it.
-        drop(under_way);
-        seats.into_iter().flatten().collect()
-    }
-
-    fn landings(
-        self: &Arc<Self>,
-        number: u64,
-        keys: Vec<K>,
-        work: BoxFuture<'static, Vec<Result<Landing<V>, Error>>>,
-    ) -> Shared<BoxFuture<'static, Landings<V>>> {
-        let clear = Clear { flights: self.clone(), number, keys };
-        let landings = async move {
-            let landings = work.await;
-            drop(clear);
-            landings.into()
-        };
-        landings.boxed().shared()
+        boarding
     }
 }
 
@@ -177,13 +190,13 @@ impl<K, V> Flights<K, V> {
 struct Clear<K: Eq + Hash, V> {
     flights: Arc<Flights<K, V>>,
     number: u64,
-    keys: Vec<K>,
+    keys: Arc<[K]>,
 }
 
 impl<K: Eq + Hash, V> Drop for Clear<K, V> {
     fn drop(&mut self) {
         let mut under_way = self.flights.lock();
-        for key in &self.keys {
+        for key in self.keys.iter() {
             // A flight that everybody left may have been followed by another already.
             if under_way.get(key).is_some_and(|booking| booking.number == self.number) {
                 under_way.remove(key);

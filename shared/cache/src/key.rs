@@ -1,5 +1,6 @@
 //! Keys and tags: what is cached, and what it depends on.
 
+use smallvec::SmallVec;
 use std::hash::Hash;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,11 +17,12 @@ impl Tag {
     /// The tag of member `key` of `collection`; `Tag::WHOLE` as the key stands for all of a
     /// keyspace, and as both for all of a source.
     pub fn of(collection: &str, key: &str) -> Self {
-        let mut text = String::with_capacity(collection.len() + 1 + key.len());
-        text.push_str(collection);
-        text.push('/');
-        text.push_str(key);
-        Self(xxh3_64(text.as_bytes()))
+        // On the stack, unless it is very long.
+        let mut text = SmallVec::<[u8; 128]>::new();
+        text.extend_from_slice(collection.as_bytes());
+        text.push(b'/');
+        text.extend_from_slice(key.as_bytes());
+        Self(xxh3_64(&text))
     }
 
     /// The tag that every entry of a keyspace has.

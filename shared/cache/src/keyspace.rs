@@ -6,7 +6,6 @@ use crate::digest::Refused;
 use crate::entry::{Draft, Entry, Value};
 use crate::flight::Flights;
 use crate::key::{Key, Tag};
-use crate::larder;
 use crate::load::Load;
 use crate::local::Local;
 use crate::parcel::Parcel;
@@ -16,6 +15,7 @@ use crate::snapshot::Label;
 use crate::source::{self, Source};
 use crate::stats::{Counters, Miss};
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,10 +27,15 @@ pub struct KeyspaceBuilder<K, V> {
     policy: Policy,
 }
 
+/// Tags on the stack, as long as there are few.
+pub(crate) type Tags = SmallVec<[Tag; 8]>;
+
 pub(crate) struct Inner<K: Key, V: Value> {
     pub(crate) source: Source,
     pub(crate) name: Arc<str>,
     pub(crate) tag: Tag,
+    /// What the names of its values in the remote tier begin with.
+    prefix: String,
     /// The cell of the keyspace's own tag.
     pub(crate) cell: u32,
     pub(crate) policy: Policy,
@@ -59,6 +64,7 @@ impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
         let inner = Arc::new(Inner {
             cell: self.source.0.digest.keyspace(tag),
             tag,
+            prefix: self.source.0.core.name(&["v1", &self.name, ""]),
             local: Local::new(&self.name, &self.policy, counters.clone()),
             flights: Arc::default(),
             counters,
@@ -88,9 +94,17 @@ impl<K: Key, V: Value> Inner<K, V> {
         text
     }
 
-    /// The name of a key's value in the remote tier.
-    pub(crate) fn remote_name(&self, text: &str) -> String {
-        self.source().core.name(&["v1", &self.name, text])
+    /// The name of a key's value in the remote tier; it ends with the key's text.
+    pub(crate) fn remote_name(&self, key: &K) -> String {
+        let mut name = String::with_capacity(self.prefix.len() + 24);
+        name.push_str(&self.prefix);
+        key.write(&mut name);
+        name
+    }
+
+    /// The key's text in its name in the remote tier.
+    pub(crate) fn text_in<'a>(&self, name: &'a str) -> &'a str {
+        name.get(self.prefix.len()..).unwrap_or_default()
     }
 
     pub(crate) fn lock_name(&self, text: &str) -> String {
@@ -98,10 +112,12 @@ impl<K: Key, V: Value> Inner<K, V> {
     }
 
     /// All tags of a value: its own, its key's, and at last its keyspace's.
-    pub(crate) fn all_tags(&self, key: &K, text: &str, own: &[Tag]) -> Vec<Tag> {
-        let mut tags = Vec::with_capacity(own.len() + 4);
+    pub(crate) fn all_tags(&self, key: &K, text: &str, own: &[Tag]) -> Tags {
+        let mut implied = Vec::new();
+        key.tags(&mut implied);
+        let mut tags = Tags::new();
         tags.push(Tag::of(&self.name, text));
-        key.tags(&mut tags);
+        tags.extend(implied);
         tags.extend_from_slice(own);
         tags.sort_unstable();
         tags.dedup();
@@ -114,39 +130,39 @@ impl<K: Key, V: Value> Inner<K, V> {
     pub(crate) fn lives(&self, absent: bool) -> (Duration, Duration) {
         let policy = &self.policy;
         let hard = if absent { policy.absent_ttl } else { policy.hard_ttl };
-        let share = (larder::random() >> 11) as f64 / (1u64 << 53) as f64;
+        let share = (self.source().core.draw() >> 11) as f64 / (1u64 << 53) as f64;
         let keep = 1.0 - policy.jitter * share;
         let hard = hard.mul_f64(keep);
         (policy.soft_ttl.mul_f64(keep).min(hard), hard)
     }
 
-    /// Judges a parcel; a good one becomes an entry.
+    /// Judges a parcel that came under this name; a good one becomes an entry. `now`, by both
+    /// clocks, must not lie before the call that it answers.
     pub(crate) fn open_parcel(
         &self,
         key: &K,
-        text: &str,
+        name: &str,
         bytes: Bytes,
+        (now, wall_millis): (Stamp, u64),
         max_staleness: Duration,
     ) -> Result<Arc<Entry<V>>, Miss> {
         let core = &self.source().core;
-        let name = self.remote_name(text);
-        let parcel = Parcel::unpack(bytes, &name, core.seal.as_ref());
+        let parcel = Parcel::unpack(bytes, name, core.seal.as_ref());
         let parcel = parcel.ok_or(Miss::RemoteCorrupt)?;
         let value = parcel.payload.map(|bytes| V::decode(bytes).ok_or(Miss::RemoteCorrupt));
         let value = value.transpose()?;
-        let life = |until: u64| Duration::from_millis(until.saturating_sub(core.wall_millis()));
+        let life = |until: u64| Duration::from_millis(until.saturating_sub(wall_millis));
         let (soft, hard) = (life(parcel.soft_millis), life(parcel.hard_millis));
         if hard.is_zero() {
             return Err(Miss::RemoteExpired);
         }
-        let tags = self.all_tags(key, text, &parcel.tags);
+        let tags = self.all_tags(key, self.text_in(name), &parcel.tags);
         let admission = self.source().digest.admit(&parcel.label, &tags);
         let mut admission = admission.map_err(|refused| match refused {
             Refused::Unknown => Miss::RemoteUnproven,
             Refused::Epoch => Miss::RemoteEpoch,
             Refused::Label => Miss::RemoteLabel,
         })?;
-        let now = self.now();
         if now.since(admission.proven_at) > max_staleness {
             return Err(Miss::RemoteUnproven);
         }
@@ -167,7 +183,7 @@ impl<K: Key, V: Value> Inner<K, V> {
     }
 
     /// An entry as it goes to the remote tier, if it is not too large for it.
-    pub(crate) fn item(&self, text: &str, entry: &Entry<V>, label: Label) -> Option<Item> {
+    pub(crate) fn item(&self, name: String, entry: &Entry<V>, label: Label) -> Option<Item> {
         let core = &self.source().core;
         let payload = entry.value.as_ref().map(V::encode);
         if payload.as_ref().is_some_and(|bytes| bytes.len() > self.policy.largest_bytes) {
@@ -183,7 +199,6 @@ impl<K: Key, V: Value> Inner<K, V> {
             hard_millis: until(entry.hard_at),
             payload,
         };
-        let name = self.remote_name(text);
         let value = parcel.pack(&name, self.policy.compress_from_bytes, core.seal.as_ref());
         // Redis knows milliseconds, and refuses none at all.
         let ttl = left(entry.hard_at).max(Duration::from_millis(1));

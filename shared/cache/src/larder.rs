@@ -7,8 +7,9 @@ use crate::remote::Remote;
 use crate::remote::guard::{Guard, Limits};
 use crate::source::SourceBuilder;
 use std::future::Future;
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     /// A random number that tells this process's hints from others'.
     pub(crate) id: u64,
     namespace: String,
+    drawn: AtomicU64,
+    seed: std::hash::RandomState,
     behind: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -122,6 +125,8 @@ impl Builder {
             clock: self.clock,
             seal: self.seal,
             id: random(),
+            drawn: AtomicU64::new(0),
+            seed: std::hash::RandomState::new(),
             namespace: self.namespace,
             behind: Arc::new(Semaphore::new(BEHIND)),
             tasks: TaskTracker::new(),
@@ -163,6 +168,12 @@ impl Core {
         }
     }
 
+    /// A number like no other of this process's or another's: spreads expiries, and tells the
+    /// owners of locks apart.
+    pub(crate) fn draw(&self) -> u64 {
+        self.seed.hash_one(self.drawn.fetch_add(1, Ordering::Relaxed))
+    }
+
     pub(crate) fn wall_micros(&self) -> u64 {
         u64::try_from(self.clock.wall().as_micros()).unwrap_or(u64::MAX)
     }
@@ -172,11 +183,8 @@ impl Core {
     }
 }
 
-/// A random number; where the machine has none to give, a poorer one does, since these only tell
-/// processes apart and spread expiries.
-pub(crate) fn random() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| {
-        use std::hash::BuildHasher as _;
-        std::hash::RandomState::new().hash_one(0u8)
-    })
+/// A random number; where the machine has none to give, a poorer one does, since it only tells
+/// processes apart.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| std::hash::RandomState::new().hash_one(0u8))
 }

@@ -107,7 +107,9 @@ impl<K: Key, V: Value> AnyKeyspace for Inner<K, V> {
 
     fn admit(&self, key: &str, parcel: Bytes) {
         let Some(parsed) = K::parse(key) else { return };
-        match self.open_parcel(&parsed, key, parcel, self.policy.max_staleness) {
+        let name = self.remote_name(&parsed);
+        let now = (self.now(), self.source().core.wall_millis());
+        match self.open_parcel(&parsed, &name, parcel, now, self.policy.max_staleness) {
             Ok(entry) => self.local.insert(parsed, entry),
             Err(miss) => self.counters.miss(miss),
         }

@@ -77,7 +77,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// Loads these keys from the source now, into both tiers.
     async fn renew(&self, keys: Vec<K>) -> Vec<Result<Answer<V>, Error>> {
         let read = Read::strong();
-        self.fetch(keys, &read, self.terms(&read)).await
+        self.fetch(keys.into(), &read, self.terms(&read)).await
     }
 
     /// The values of these keys, renewed, as far as they are small enough to travel with a hint.
@@ -90,7 +90,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     fn small_parcel(&self, key: &K, answer: &Answer<V>) -> Option<Pushed> {
         let inner = &self.0;
         let text = Inner::<K, V>::text(key);
-        let item = inner.item(&text, &answer.entry, answer.entry.weak_label()?)?;
+        let item = inner.item(inner.remote_name(key), &answer.entry, answer.entry.weak_label()?)?;
         let small = item.value.len() <= inner.policy.push_bytes;
         let keyspace = inner.name.to_string();
         small.then_some(Pushed { keyspace, key: text, parcel: item.value })

@@ -1,11 +1,10 @@
 //! One borrowed connection, and the rule for when it may be lent again.
 
-use crate::error::of_commit;
 use crate::row::Inner;
 use crate::{Error, Row, Value, value};
+use futures_util::FutureExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Database, Postgres, SqlSafeStr, SqlStr, Sqlite};
-use sqlx_core::transaction::TransactionManager;
+use sqlx::{Postgres, SqlStr, Sqlite};
 use std::time::Duration;
 
 /// Invariant: a connection on which something was begun and not awaited to its end (timed out,
@@ -21,9 +20,6 @@ enum Link {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
 }
-
-type Sq = <Sqlite as Database>::TransactionManager;
-type Pg = <Postgres as Database>::TransactionManager;
 
 /// Runs one step on the connection: bounded, and marked as underway until it has ended.
 macro_rules! step {
@@ -95,14 +91,6 @@ impl Conn {
         )
     }
 
-    /// Runs statements that take no arguments and give no rows, separated by semicolons.
-    pub(crate) async fn execute_script(&mut self, sql: SqlStr) -> Result<(), Error> {
-        step!(self, "executing",
-            conn => Ok(sqlx::raw_sql(sql).execute(&mut **conn).await.map(drop)?),
-            conn => Ok(sqlx::raw_sql(sql).execute(&mut **conn).await.map(drop)?)
-        )
-    }
-
     pub(crate) async fn execute_arrays(
         &mut self,
         sql: SqlStr,
@@ -114,51 +102,10 @@ impl Conn {
         )
     }
 
-    pub(crate) async fn begin(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), Error> {
-        step!(self, "beginning",
-            conn => Ok(Sq::begin(conn, Some(sqlite.into_sql_str())).await?),
-            conn => Ok(Pg::begin(conn, Some(postgres.into_sql_str())).await?)
-        )
-    }
-
-    /// Commits; an error that leaves the outcome open is [`Error::CommitUnknown`].
-    pub(crate) async fn commit(&mut self) -> Result<(), Error> {
-        let committed = self.try_commit().await;
-        match committed {
-            Err(Error::TimedOut(source)) => Err(Error::CommitUnknown(source)),
-            Err(error) => {
-                if matches!(error, Error::CommitUnknown(_)) {
-                    self.give_up();
-                }
-                Err(error)
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Runs a last query without arguments and commits; on PostgreSQL with one trip for both.
-    ///
-    /// The driver must not know of a transaction afterwards, and takes only its own COMMIT for
-    /// one. So the commit chains an empty transaction, which is rolled back on the way back to
-    /// the pool, as any that is dropped.
-    pub(crate) async fn commit_with(&mut self, sql: SqlStr) -> Result<Vec<Row>, Error> {
-        if !self.is_postgres() {
-            let rows = self.fetch_all(sql, &[]).await?;
-            return self.commit().await.map(|()| rows);
-        }
-        let chained = AssertSqlSafe(format!("{}; COMMIT AND CHAIN", sql.as_str()));
-        let rows = self.fetch_script(chained.into_sql_str()).await;
-        rows.map_err(|error| match error {
-            Error::Unavailable(source) | Error::TimedOut(source) => {
-                self.give_up();
-                Error::CommitUnknown(source)
-            }
-            definite => definite,
-        })
-    }
-
-    async fn fetch_script(&mut self, sql: SqlStr) -> Result<Vec<Row>, Error> {
-        step!(self, "committing",
+    /// Runs statements that take no arguments, with one trip to the server, and gives the rows of
+    /// all of them.
+    pub(crate) async fn fetch_script(&mut self, sql: SqlStr) -> Result<Vec<Row>, Error> {
+        step!(self, "executing",
             conn => {
                 let rows = sqlx::raw_sql(sql).fetch_all(&mut **conn).await?;
                 Ok(rows.into_iter().map(|row| Row::new(Inner::Sqlite(row))).collect())
@@ -170,28 +117,28 @@ impl Conn {
         )
     }
 
-    async fn try_commit(&mut self) -> Result<(), Error> {
-        step!(self, "committing",
-            conn => Sq::commit(conn).await.map_err(of_commit),
-            conn => Pg::commit(conn).await.map_err(of_commit)
-        )
+    /// Runs what ends with COMMIT. An error that the server reported and survived is a rollback;
+    /// any other leaves the outcome open.
+    pub(crate) async fn commit(&mut self, sql: SqlStr) -> Result<Vec<Row>, Error> {
+        self.fetch_script(sql).await.map_err(|error| match error {
+            Error::Unavailable(source) | Error::TimedOut(source) => {
+                self.give_up();
+                Error::CommitUnknown(source)
+            }
+            definite => definite,
+        })
     }
 
-    pub(crate) async fn rollback(&mut self) -> Result<(), Error> {
-        step!(self, "rolling back",
-            conn => Ok(Sq::rollback(conn).await?),
-            conn => Ok(Pg::rollback(conn).await?)
-        )
-    }
-
-    /// Asks for a rollback without waiting for it: for `Drop`.
+    /// Asks for a rollback without waiting for it, in `Drop`: the request is sent, and its answer
+    /// is awaited on the connection's way back to the pool.
     pub(crate) fn start_rollback(&mut self) {
         if self.underway {
             return self.give_up();
         }
+        let rollback = sqlx::raw_sql("ROLLBACK");
         match &mut self.link {
-            Some(Link::Sqlite(conn)) => Sq::start_rollback(conn),
-            Some(Link::Postgres(conn)) => Pg::start_rollback(conn),
+            Some(Link::Sqlite(conn)) => drop(rollback.execute(&mut **conn).now_or_never()),
+            Some(Link::Postgres(conn)) => drop(rollback.execute(&mut **conn).now_or_never()),
             None => {}
         }
     }

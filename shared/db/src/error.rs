@@ -194,12 +194,3 @@ fn of_sqlite(code: &str) -> Meaning {
         _ => Meaning::Refused,
     }
 }
-
-/// What an error of COMMIT means: one that the server reported and survived is a rollback, any
-/// other leaves the outcome open.
-pub(crate) fn of_commit(error: sqlx::Error) -> Error {
-    match Error::from(error) {
-        Error::Unavailable(source) | Error::TimedOut(source) => Error::CommitUnknown(source),
-        definite => definite,
-    }
-}

@@ -3,8 +3,7 @@
 use crate::pools::Pools;
 use crate::{Database, Error};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _, Sqlite};
-use sqlx_core::transaction::TransactionManager as _;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _};
 
 /// A migrator of files that were compiled in: each `(version, name, SQL)`. A file that was
 /// applied anywhere must never change again.
@@ -30,20 +29,13 @@ impl Database {
     }
 }
 
-/// The driver takes no lock on SQLite, so all is done inside of one `BEGIN IMMEDIATE`.
+/// The driver takes no lock on SQLite, so all is done inside of one `BEGIN IMMEDIATE`, and each
+/// migration's own transaction becomes a savepoint of it.
 async fn on_sqlite(pool: &sqlx::SqlitePool, migrator: &Migrator) -> Result<(), Error> {
-    type Manager = <Sqlite as sqlx::Database>::TransactionManager;
-    // Taken out of the pool: an unfinished migration ends with its connection.
-    let mut conn = pool.acquire().await?.detach();
-    Manager::begin(&mut conn, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-    let migrated = migrator.run_direct(None, &mut conn, false).await;
-    let ended = match &migrated {
-        Ok(()) => Manager::commit(&mut conn).await,
-        Err(_) => Manager::rollback(&mut conn).await,
-    };
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let migrated = migrator.run_direct(None, &mut *tx, false).await;
     migrated.map_err(|error| explain(error, migrator))?;
-    ended?;
-    Ok(conn.close().await?)
+    Ok(tx.commit().await?)
 }
 
 /// A connection of its own: it may wait long for other replicas, and an advisory lock that a

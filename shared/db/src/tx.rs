@@ -2,7 +2,7 @@
 
 use crate::conn::Conn;
 use crate::{Engine, Error, Row, Value};
-use sqlx::SqlSafeStr;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// A transaction; dropped without [`Tx::commit`] it is rolled back.
 ///
@@ -15,6 +15,8 @@ pub struct Tx {
     may_write: bool,
 }
 
+const ROLLBACK: &str = "ROLLBACK";
+
 impl Tx {
     pub(crate) async fn begin(
         mut conn: Conn,
@@ -22,7 +24,8 @@ impl Tx {
         sqlite: &'static str,
         postgres: &'static str,
     ) -> Result<Self, Error> {
-        conn.begin(sqlite, postgres).await?;
+        let begin = if conn.is_postgres() { postgres } else { sqlite };
+        conn.fetch_script(begin.into_sql_str()).await?;
         Ok(Self { conn, ended: false, may_write })
     }
 
@@ -79,35 +82,41 @@ impl Tx {
     /// Runs several statements without arguments, separated by semicolons.
     pub async fn execute_script(&mut self, sql: impl SqlSafeStr) -> Result<(), Error> {
         self.alive()?;
-        let executed = self.conn.execute_script(sql.into_sql_str()).await;
-        self.unless_failed(executed).await
+        let executed = self.conn.fetch_script(sql.into_sql_str()).await;
+        self.unless_failed(executed).await.map(drop)
     }
 
     /// Commits. [`Error::CommitUnknown`] when nobody can tell whether it happened; after any
     /// other error it has not.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.alive()?;
-        let committed = self.conn.commit().await;
-        // SQLite keeps a transaction open whose COMMIT failed; `drop` rolls that one back.
-        self.ended = committed.is_ok();
-        committed
+        self.end("COMMIT".into_sql_str()).await.map(drop)
     }
 
-    /// Runs one last query, without arguments, and commits: with one trip to the server for both.
+    /// Runs one last query, without arguments, and commits: one trip to the server for both.
     /// Errors are those of [`Tx::commit`].
     pub async fn commit_with(mut self, sql: impl SqlSafeStr) -> Result<Vec<Row>, Error> {
+        let both = format!("{}; COMMIT", sql.into_sql_str().as_str());
+        self.end(AssertSqlSafe(both).into_sql_str()).await
+    }
+
+    async fn end(&mut self, commit: SqlStr) -> Result<Vec<Row>, Error> {
         self.alive()?;
-        let committed = self.conn.commit_with(sql.into_sql_str()).await;
-        // On PostgreSQL an empty transaction is left, on SQLite none.
-        self.ended = committed.is_ok() && !self.conn.is_postgres();
-        committed
+        let committed = self.conn.commit(commit).await;
+        if matches!(committed, Err(Error::CommitUnknown(_))) {
+            self.ended = true;
+        }
+        // A refused COMMIT leaves SQLite's transaction open, and PostgreSQL's if what was asked
+        // before it failed. A ROLLBACK that finds none does no harm.
+        let rows = self.unless_failed(committed).await?;
+        self.ended = true;
+        Ok(rows)
     }
 
     /// Rolls back and waits for it, which dropping does not.
     pub async fn rollback(mut self) -> Result<(), Error> {
         self.alive()?;
         self.ended = true;
-        self.conn.rollback().await
+        self.conn.fetch_script(ROLLBACK.into_sql_str()).await.map(drop)
     }
 
     pub(crate) fn alive(&self) -> Result<(), Error> {
@@ -117,8 +126,8 @@ impl Tx {
     pub(crate) async fn unless_failed<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
         if done.is_err() && !self.ended {
             self.ended = true;
-            match self.conn.rollback().await {
-                Ok(()) => self.conn.hand_back(),
+            match self.conn.fetch_script(ROLLBACK.into_sql_str()).await {
+                Ok(_) => self.conn.hand_back(),
                 Err(_) => self.conn.give_up(),
             }
         }

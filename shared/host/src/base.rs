@@ -75,11 +75,16 @@ impl Opening {
     pub async fn journal(&self, service: &impl Service) -> Result<Journal, Error> {
         let name = service.name();
         let url = database_url(self.database.expose(), name)?;
-        let failed = |source| Error::Database { service: name, source };
+        let failed = |source| Error::Database {
+            service: name,
+            source,
+        };
         let database = Database::open_with(&url, self.connections.clone()).await;
         let database = database.map_err(|error| failed(error.into()))?;
         let migrations = service.migrations();
-        let migrated = database.migrate(&migrations.sqlite, &migrations.postgres).await;
+        let migrated = database
+            .migrate(&migrations.sqlite, &migrations.postgres)
+            .await;
         migrated.map_err(|error| failed(error.into()))?;
         let settings = self.journal.clone();
         let journal = Journal::install_with(database, service.watches(), settings).await;
@@ -92,7 +97,10 @@ impl Base {
     /// open. Must be called on a tokio runtime.
     pub async fn open(service: &impl Service, opening: &Opening) -> Result<Self, Error> {
         let journal = opening.journal(service).await?;
-        let source = opening.larder.source(service.name()).feed(Arc::new(journal.clone()));
+        let source = opening
+            .larder
+            .source(service.name())
+            .feed(Arc::new(journal.clone()));
         let source = match opening.poll {
             Some(interval) => source.poll_every(interval),
             None => source.poll_by_hand(),
@@ -153,7 +161,11 @@ impl Base {
     {
         let Ok(permit) = self.writes.clone().try_acquire_owned() else {
             let message = "too many writes are under way";
-            return Err(status::resource_exhausted("TOO_MANY_WRITES", message, COME_BACK));
+            return Err(status::resource_exhausted(
+                "TOO_MANY_WRITES",
+                message,
+                COME_BACK,
+            ));
         };
         let task = self.tasks.run("write", async move {
             let _permit = permit;

@@ -23,7 +23,10 @@ pub struct Entity {
 impl Entity {
     /// The row that this message is.
     pub fn new(version: u64, message: &impl Message) -> Self {
-        Self { version, message: message.encode_to_vec().into() }
+        Self {
+            version,
+            message: message.encode_to_vec().into(),
+        }
     }
 
     /// The message, without a copy.
@@ -44,7 +47,10 @@ impl Value for Entity {
     fn decode(mut bytes: Bytes) -> Option<Self> {
         let version = bytes.first_chunk::<VERSION_BYTES>().copied()?;
         let message = bytes.split_off(VERSION_BYTES);
-        Some(Self { version: u64::from_be_bytes(version), message })
+        Some(Self {
+            version: u64::from_be_bytes(version),
+            message,
+        })
     }
 
     fn weight(&self) -> usize {
@@ -56,7 +62,9 @@ impl Value for Entity {
 /// with its mark.
 #[inline]
 pub fn found(answer: &Answer<Entity>, kind: &str, id: &str) -> Result<Response<Raw>, Status> {
-    let row = answer.value().ok_or_else(|| absent(kind, id, Mark::of(answer)))?;
+    let row = answer
+        .value()
+        .ok_or_else(|| absent(kind, id, Mark::of(answer)))?;
     Ok(mark(row.raw(), Mark::of(answer), Some(row.version)))
 }
 
@@ -70,7 +78,10 @@ pub fn absent(kind: &str, id: &str, known: Mark) -> Status {
 
 /// The answer to a write: the row as written, and the token to read it back with.
 pub fn written(row: &Entity, token: Option<Token>) -> Response<Raw> {
-    let now = Mark { origin: Origin::Source, age: Duration::ZERO };
+    let now = Mark {
+        origin: Origin::Source,
+        age: Duration::ZERO,
+    };
     let mut response = mark(row.raw(), now, Some(row.version));
     if let Some(token) = token {
         put_token(response.metadata_mut(), &token);
@@ -84,10 +95,16 @@ mod tests {
 
     #[test]
     fn a_row_reads_back_from_the_remote_tier() {
-        let row = Entity { version: 7, message: Bytes::from_static(b"message") };
+        let row = Entity {
+            version: 7,
+            message: Bytes::from_static(b"message"),
+        };
         assert_eq!(Entity::decode(row.encode()), Some(row));
         assert_eq!(Entity::decode(Bytes::from_static(b"short")), None);
-        let empty = Entity { version: 1, message: Bytes::new() };
+        let empty = Entity {
+            version: 1,
+            message: Bytes::new(),
+        };
         assert_eq!(Entity::decode(empty.encode()), Some(empty));
     }
 }

@@ -46,7 +46,9 @@ impl Error {
     pub(crate) fn may_pass(&self) -> bool {
         use larder_db::Error as Db;
         use larder_journal::Error as Journal;
-        let Self::Database { source, .. } = self else { return false };
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
         match source {
             Journal::Database(error) => !matches!(
                 error,

@@ -97,14 +97,22 @@ impl<S: Service> Host<S> {
     /// Runs until `stop`, or until the start fails for good, and ends in order.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let (tasks, larder) = (self.opening.tasks.clone(), self.opening.larder.clone());
-        let (calls, opened, doubt) =
-            (self.server.metrics(), self.opened.clone(), self.opening.doubt.clone());
+        let (calls, opened, doubt) = (
+            self.server.metrics(),
+            self.opened.clone(),
+            self.opening.doubt.clone(),
+        );
         let name = self.service.name();
         self.admin
             .collect(move || calls.render())
             .collect({
                 let opened = opened.clone();
-                move || opened.get().map(|opened| larder_wire::render(&opened.sources)).unwrap_or_default()
+                move || {
+                    opened
+                        .get()
+                        .map(|opened| larder_wire::render(&opened.sources))
+                        .unwrap_or_default()
+                }
             })
             .collect(move || flaws(name, doubt.flaws()))
             .start(&tasks);
@@ -129,21 +137,21 @@ impl<S: Service> Host<S> {
         let end = async {
             tokio::select! {
                 () = stop => {}
-                error = failure => match error {
-                    Ok(error) => fatal = Some(error),
-                    // It has started.
-                    Err(_) => std::future::pending().await,
-                },
+                // Nothing comes from a start that went well; then only `stop` is waited for.
+                Ok(error) = failure => fatal = Some(error),
             }
         };
         let served = self.server.serve(&tasks, end).await;
+        tracing::debug!("calls and tasks have ended");
         larder.close(FAREWELL).await;
+        tracing::debug!("the cache has ended");
         if let Some(Opened { base, .. }) = opened.get() {
             let closed = tokio::time::timeout(FAREWELL, base.journal().database().close());
             if closed.await.is_err() {
                 tracing::warn!("connections to the database were left behind");
             }
         }
+        tracing::info!("ended");
         match fatal {
             Some(error) => Err(error),
             None => Ok(served?),
@@ -166,7 +174,10 @@ impl<S: Service> Start<S> {
     async fn run(self) -> Result<(), Error> {
         let base = until_open(&*self.service, &self.opening, &self.gate, &self.timing).await?;
         let service = self.service.name();
-        let rpc = self.service.open(&base).map_err(|source| Error::Service { service, source })?;
+        let rpc = self
+            .service
+            .open(&base)
+            .map_err(|source| Error::Service { service, source })?;
         // The first round: without it, nothing is taken from the remote tier. The poller says
         // why, if there is none.
         let _ = base.source().prove().await;
@@ -191,5 +202,7 @@ async fn try_remote(larder: larder::Larder) {
 }
 
 fn flaws(source: &str, flaws: usize) -> String {
-    format!("# TYPE larder_trigger_flaws gauge\nlarder_trigger_flaws{{source=\"{source}\"}} {flaws}\n")
+    format!(
+        "# TYPE larder_trigger_flaws gauge\nlarder_trigger_flaws{{source=\"{source}\"}} {flaws}\n"
+    )
 }

@@ -25,13 +25,19 @@ pub struct Late<S> {
 
 impl<S> Default for Late<S> {
     fn default() -> Self {
-        Self { server: Arc::default(), refuses: None }
+        Self {
+            server: Arc::default(),
+            refuses: None,
+        }
     }
 }
 
 impl<S> Clone for Late<S> {
     fn clone(&self) -> Self {
-        Self { server: self.server.clone(), refuses: self.refuses.clone() }
+        Self {
+            server: self.server.clone(),
+            refuses: self.refuses.clone(),
+        }
     }
 }
 
@@ -42,7 +48,10 @@ impl<S> Late<S> {
     }
 
     pub(crate) fn refusing(doubt: &Doubt) -> Self {
-        Self { refuses: Some(doubt.clone()), ..Self::default() }
+        Self {
+            refuses: Some(doubt.clone()),
+            ..Self::default()
+        }
     }
 
     /// There, from now on.

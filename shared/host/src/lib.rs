@@ -32,6 +32,8 @@ mod place;
 mod service;
 mod sql;
 pub mod status;
+#[cfg(feature = "trial")]
+pub mod trial;
 mod upkeep;
 
 pub use base::{Base, Opening};

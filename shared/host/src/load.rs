@@ -15,7 +15,11 @@ pub fn proof(read: &Labelled) -> Proof {
 
 /// A value, or its absence, that depends on nothing beside what its key says.
 pub fn loaded<V>(value: Option<V>, proof: Proof) -> Loaded<V> {
-    Loaded { value, tags: Vec::<Tag>::new(), proof }
+    Loaded {
+        value,
+        tags: Vec::<Tag>::new(),
+        proof,
+    }
 }
 
 /// Why a load failed: what may pass, or what does not.

@@ -31,7 +31,11 @@ pub(crate) async fn until_open<S: Service>(
         let reason = told(&error);
         gate.shut(&reason);
         if reason != said {
-            tracing::warn!(service.name = service.name(), reason, "waiting for the database");
+            tracing::warn!(
+                service.name = service.name(),
+                reason,
+                "waiting for the database"
+            );
             said = reason;
         }
         tokio::time::sleep(jittered(pause)).await;

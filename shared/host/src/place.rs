@@ -9,7 +9,10 @@ use url::Url;
 pub fn database_url(suite: &str, service: &str) -> Result<String, Error> {
     let refused = |problem: &'static str| Error::Address { problem };
     if let Some(folder) = suite.strip_prefix("sqlite:") {
-        let folder = folder.strip_prefix("//").unwrap_or(folder).trim_end_matches('/');
+        let folder = folder
+            .strip_prefix("//")
+            .unwrap_or(folder)
+            .trim_end_matches('/');
         if folder.is_empty() {
             return Err(refused("sqlite:// is followed by a folder"));
         }
@@ -38,9 +41,15 @@ mod tests {
     fn each_service_has_a_database_of_its_own() {
         for (suite, own) in [
             ("sqlite://data", "sqlite://data/notes.db"),
-            ("sqlite:///var/lib/larder/", "sqlite:///var/lib/larder/notes.db"),
+            (
+                "sqlite:///var/lib/larder/",
+                "sqlite:///var/lib/larder/notes.db",
+            ),
             ("postgres://host/shop", "postgres://host/shop_notes"),
-            ("postgres://u:p%40@host:1", "postgres://u:p%40@host:1/larder_notes"),
+            (
+                "postgres://u:p%40@host:1",
+                "postgres://u:p%40@host:1/larder_notes",
+            ),
             (
                 "postgresql://u@host/shop?sslmode=require",
                 "postgresql://u@host/shop_notes?sslmode=require",
@@ -52,7 +61,12 @@ mod tests {
 
     #[test]
     fn what_is_no_database_of_ours_is_refused_without_repeating_it() {
-        for suite in ["mysql://u:hush@h/d", "sqlite://", "hush", "postgres://[hush"] {
+        for suite in [
+            "mysql://u:hush@h/d",
+            "sqlite://",
+            "hush",
+            "postgres://[hush",
+        ] {
             let error = database_url(suite, "notes").expect_err(suite);
             assert!(!error.to_string().contains("hush"), "{error}");
         }

@@ -29,6 +29,9 @@ mod tests {
         assert_eq!(placeholders, "$1, $2, $3, $4");
         assert_eq!(arguments, ["a", "b", "c", "c"].map(Value::from));
         assert_eq!(among(["a"].into_iter()).0, "$1");
-        assert_eq!(among([].into_iter()), ("$1".to_owned(), vec![Value::Text(None)]));
+        assert_eq!(
+            among([].into_iter()),
+            ("$1".to_owned(), vec![Value::Text(None)])
+        );
     }
 }

@@ -82,7 +82,10 @@ async fn trust_again(base: &Base) {
     if !base.doubt.is_raised() {
         return;
     }
-    let everything = Line { collection: Tag::WHOLE.into(), key: Tag::WHOLE.into() };
+    let everything = Line {
+        collection: Tag::WHOLE.into(),
+        key: Tag::WHOLE.into(),
+    };
     let moved = async {
         base.source().invalidate(&[everything]).await?;
         base.source().prove().await

@@ -35,8 +35,6 @@ pub struct Settings {
     pub round_at_most: u32,
     /// The whole journal with more lines that differ is one change of everything.
     pub whole_at_most: u32,
-    /// A transaction with more lines has changed everything.
-    pub written_at_most: u32,
 }
 
 impl Default for Settings {
@@ -47,7 +45,6 @@ impl Default for Settings {
             drop_at_most: 1_000_000,
             round_at_most: 10_000,
             whole_at_most: 200_000,
-            written_at_most: 1_000,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! A transaction that knows what it changed.
 
 use crate::header::{epoch, number, unusable};
-use crate::sql::{postgres, sqlite};
+use crate::sql::{WRITTEN_AT_MOST, postgres, sqlite};
 use crate::{Error, Journal};
 use larder::feed::Written;
 use larder::key::Tag;
-use larder_db::{AssertSqlSafe, Engine, Tx, args};
+use larder_db::{Engine, Tx, args};
 use std::ops::{Deref, DerefMut};
 
 /// A transaction that reads its own lines back, last before it commits. It is a [`Tx`] in all
@@ -15,7 +15,6 @@ pub struct Write {
     tx: Tx,
     /// The highest line before this transaction; only SQLite needs it.
     mark: i64,
-    at_most: u32,
 }
 
 impl Journal {
@@ -27,7 +26,7 @@ impl Journal {
             Engine::Sqlite => tx.fetch_one(sqlite::LAST, args![]).await?.get(0)?,
             Engine::Postgres => 0,
         };
-        Ok(Write { tx, mark, at_most: self.inner.settings.written_at_most })
+        Ok(Write { tx, mark })
     }
 }
 
@@ -37,15 +36,13 @@ impl Write {
     /// An error of the database's kind `CommitUnknown` means that nobody knows whether it
     /// happened, so there is nothing to show for it; after any other it has not.
     pub async fn commit(mut self) -> Result<Option<Written>, Error> {
-        let most = self.at_most.saturating_add(1);
         let (row, committed) = match self.tx.engine() {
             Engine::Sqlite => {
-                let row = self.tx.fetch_optional(sqlite::FINISH, args![self.mark, most]).await?;
+                let row = self.tx.fetch_optional(sqlite::FINISH, args![self.mark, WRITTEN_AT_MOST + 1]).await?;
                 (row, self.tx.commit().await)
             }
             Engine::Postgres => {
-                let finish = AssertSqlSafe(postgres::finish(most));
-                (self.tx.commit_with(finish).await?.into_iter().next(), Ok(()))
+                (self.tx.commit_with(postgres::FINISH).await?.into_iter().next(), Ok(()))
             }
         };
         committed?;
@@ -54,7 +51,7 @@ impl Write {
         let unknown = |error: Error| larder_db::Error::CommitUnknown(Box::new(error));
         let Some(row) = row else { return Ok(None) };
         let text = row.get::<Option<&str>>(0).map_err(|error| unknown(error.into()))?;
-        Ok(written(text.unwrap_or("0|0|0|0"), self.at_most).map_err(unknown)?)
+        Ok(written(text.unwrap_or("0|0|0|0")).map_err(unknown)?)
     }
 
     /// Rolls back and waits for it, which dropping does not.
@@ -79,7 +76,7 @@ impl DerefMut for Write {
 
 /// Reads `xid|system|timeline|count`, and for each line a record separator, its tag, a unit
 /// separator, its key. A tag or key may contain these characters, and then the count tells.
-fn written(text: &str, at_most: u32) -> Result<Option<Written>, Error> {
+fn written(text: &str) -> Result<Option<Written>, Error> {
     let mut records = text.split('\u{1e}');
     let mut head = records.next().unwrap_or_default().split('|');
     let mut field = || head.next().ok_or_else(|| unusable("commit", text));
@@ -94,7 +91,7 @@ fn written(text: &str, at_most: u32) -> Result<Option<Written>, Error> {
     };
     let tags: Option<Vec<_>> = records.map(tag).collect();
     let mut tags = tags
-        .filter(|tags| tags.len() as u64 == count && count <= u64::from(at_most))
+        .filter(|tags| tags.len() as u64 == count && count <= u64::from(WRITTEN_AT_MOST))
         .unwrap_or_else(|| vec![Tag::all()]);
     tags.sort_unstable();
     tags.dedup();
@@ -107,7 +104,7 @@ mod tests {
 
     #[test]
     fn lines_are_read_whatever_is_in_their_keys() {
-        let tags = |text: &str| written(text, 9).unwrap().map(|written| written.tags);
+        let tags = |text: &str| written(text).unwrap().map(|written| written.tags);
         let mut two = vec![Tag::of("a", "1|2"), Tag::of("b", "")];
         two.sort_unstable();
         assert_eq!(tags("7|5|00000001|2\u{1e}a\u{1f}1|2\u{1e}b\u{1f}"), Some(two));
@@ -116,6 +113,6 @@ mod tests {
         for forged in forged {
             assert_eq!(tags(&format!("7|5|00000001|{forged}")), Some(vec![Tag::all()]), "{forged:?}");
         }
-        assert!(written("7|5", 9).is_err());
+        assert!(written("7|5").is_err());
     }
 }

@@ -198,7 +198,7 @@ async fn a_bulk_write_is_one_change_of_everything() -> Result<()> {
     for source in Source::both().await? {
         let before = source.coverage().await?;
         let rows: Vec<[Value<'_>; 3]> =
-            (0_i64..100).map(|id| [id.into(), (id % 3).into(), "x".into()]).collect();
+            (0_i64..1_000).map(|id| [id.into(), (id % 3).into(), "x".into()]).collect();
         let mut write = source.journal.begin().await?;
         write.insert_many("comments (id, product_id, text)", "", &rows).await?;
         let written = write.commit().await?.unwrap();

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::Status;
 
+/// Longer than anything that is watched.
+const MOST_MICROS: u64 = 3_600_000_000;
+
 /// Counts of one worker, or of all together.
 pub struct Tally {
     /// Requests of the trace that were made, whatever became of them.
@@ -50,7 +53,7 @@ impl Default for Tally {
             older_than_bound: 0,
             older_than_told: 0,
             farthest_behind: Duration::ZERO,
-            propagation: Histogram::new(3).expect("3 digits are within its limits"),
+            propagation: Histogram::new_with_max(MOST_MICROS, 3).expect("within its limits"),
             old_after_write: 0,
             never_propagated: 0,
             failures: BTreeMap::new(),

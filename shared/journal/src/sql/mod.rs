@@ -6,6 +6,9 @@ pub(crate) mod sqlite;
 /// The version of this crate's own tables and functions.
 pub(crate) const VERSION: i64 = 1;
 
+/// A transaction with more lines has changed everything.
+pub(crate) const WRITTEN_AT_MOST: u32 = 1_000;
+
 /// A trigger as it should be.
 pub(crate) struct Trigger {
     pub(crate) table: String,

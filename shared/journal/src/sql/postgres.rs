@@ -3,7 +3,7 @@
 //! Everything is named with its schema: a trigger also fires in sessions whose search path is
 //! empty, as those of `pg_restore` and of logical replication.
 
-use super::{Trigger, identifier, lines, literal};
+use super::{Trigger, WRITTEN_AT_MOST, identifier, lines, literal};
 use crate::watch::{Member, Watch, Watches};
 use larder::key::Tag;
 
@@ -17,21 +17,30 @@ pub(crate) const SCHEMA: &str = "SELECT current_schema()::text, \
 /// Waiting for a table that someone holds would make everyone else wait behind us.
 pub(crate) const PATIENCE: &str = "SELECT set_config('lock_timeout', '5s', true)";
 
+/// The server's identity. The session's own note of it spares the reading of a file, and another
+/// session than ours has none; see `larder-db`.
+macro_rules! system {
+    () => {
+        "COALESCE(NULLIF(current_setting('larder.system', true), ''), \
+         (SELECT system_identifier::text FROM pg_control_system()))"
+    };
+}
+
 /// `snapshot|standby|has written|system|timeline`, evaluated once per statement: a volatile
-/// function keeps it from being copied into each row. The session's note of the system is a
-/// matter of cost only; see `larder-db`. A standby knows its timeline for sure only while what it
-/// receives and its control file agree; else the field, and so the whole, is null.
+/// function keeps it from being copied into each row. A standby knows its timeline for sure only
+/// while what it receives and its control file agree; else the field is empty.
 macro_rules! label {
     () => {
-        "pg_current_snapshot()::text || '|' || pg_is_in_recovery()::text || '|' || \
-         (pg_current_xact_id_if_assigned() IS NOT NULL)::text || '|' || \
-         COALESCE(NULLIF(current_setting('larder.system', true), ''), \
-         (SELECT system_identifier::text FROM pg_control_system())) || '|' || \
-         CASE WHEN pg_is_in_recovery() THEN \
-         COALESCE((SELECT lpad(to_hex(c.timeline_id), 8, '0') \
-         FROM pg_control_checkpoint() c, pg_stat_get_wal_receiver() r \
-         WHERE r.received_tli = c.timeline_id), '') \
-         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
+        concat!(
+            "pg_current_snapshot()::text || '|' || pg_is_in_recovery()::text || '|' || ",
+            "(pg_current_xact_id_if_assigned() IS NOT NULL)::text || '|' || ",
+            system!(),
+            " || '|' || CASE WHEN pg_is_in_recovery() THEN ",
+            "COALESCE((SELECT lpad(to_hex(c.timeline_id), 8, '0') ",
+            "FROM pg_control_checkpoint() c, pg_stat_get_wal_receiver() r ",
+            "WHERE r.received_tli = c.timeline_id), '') ",
+            "ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
+        )
     };
 }
 
@@ -65,10 +74,8 @@ pub(crate) const WHOLE: &str = concat!(
     "WHERE NOT (SELECT few FROM few)"
 );
 
-/// What the transaction wrote, at most so many lines: one text, see `write`.
-pub(crate) fn finish(at_most: u32) -> String {
-    format!("SELECT larder_journal_finish({})", i32::try_from(at_most).unwrap_or(i32::MAX))
-}
+/// What the transaction wrote: one text, see `write`.
+pub(crate) const FINISH: &str = "SELECT larder_journal_finish()";
 
 pub(crate) const TRIGGERS: &str =
     "SELECT coalesce(root.relname, c.relname)::text, t.tgname::text, p.prosrc::text, \
@@ -114,30 +121,25 @@ pub(crate) fn program(schema: &str, watches: &Watches) -> String {
     sql
 }
 
-/// One call, hence one trip: deferred triggers write their lines, then all of them are read. It
-/// gives one text and not a table because that is what costs the server least.
+/// One call, hence one trip: deferred triggers write their lines, then all of them are read. The
+/// query has no parameters, so its plan is made once per session, and it gives one text and not a
+/// table: each of these is a tenth of the writers' throughput.
 fn finish_function(schema: &str) -> String {
     let schema = identifier(schema);
+    let (most, system) = (WRITTEN_AT_MOST + 1, system!());
     format!(
-        "CREATE OR REPLACE FUNCTION {schema}.larder_journal_finish(most integer) RETURNS text
+        "CREATE OR REPLACE FUNCTION {schema}.larder_journal_finish() RETURNS text
 LANGUAGE plpgsql AS $larder$
 DECLARE
-    own xid8;
-    server text := current_setting('larder.system', true);
-    lines text;
+    written text;
 BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
-    own := pg_current_xact_id_if_assigned();
-    SELECT count(*) || string_agg(chr(30) || j.tag || chr(31) || j.key, '') INTO lines
-        FROM (SELECT tag, key FROM {schema}.journal WHERE xid = own LIMIT most) j;
-    IF lines IS NULL THEN
-        RETURN NULL;
-    END IF;
-    IF server IS NULL OR server = '' THEN
-        SELECT system_identifier::text INTO server FROM pg_control_system();
-    END IF;
-    RETURN own::text || '|' || server || '|'
-        || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '|' || lines;
+    SELECT pg_current_xact_id_if_assigned()::text || '|' || {system} || '|'
+        || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '|'
+        || count(*) || string_agg(chr(30) || j.tag || chr(31) || j.key, '') INTO written
+        FROM (SELECT tag, key FROM {schema}.journal
+            WHERE xid = pg_current_xact_id_if_assigned() LIMIT {most}) j;
+    RETURN written;
 END $larder$;
 "
     )
@@ -187,15 +189,7 @@ fn body(schema: &str, watch: &Watch) -> String {
         let constants = watch.constants.iter().map(|(tag, key)| (tag.as_str(), literal(key)));
         insert(lines(members.chain(constants)))
     };
-    let left: String = watch
-        .members
-        .iter()
-        .map(|member| {
-            let (new, old) = (key("NEW", member), key("OLD", member));
-            let line = insert(lines([(member.tag.as_str(), old.clone())]));
-            format!("        IF {new} <> {old} THEN {line} END IF;\n")
-        })
-        .collect();
+    let left = left(watch, |member| insert(lines([(member.tag.as_str(), key("OLD", member))])));
     let keyspaces = watch.keyspaces.iter().map(|name| (name.as_str(), literal(Tag::WHOLE)));
     let (new, old, whole) = (all_of("NEW"), all_of("OLD"), insert(lines(keyspaces)));
     format!(
@@ -213,6 +207,28 @@ BEGIN
     RETURN NULL;
 END "
     )
+}
+
+/// What an update does for the members that the row was: under one cheap condition, since most
+/// updates move nothing, and each condition is made anew in each transaction.
+fn left(watch: &Watch, line: impl Fn(&Member) -> String) -> String {
+    let mut columns: Vec<_> = watch.members.iter().flat_map(|member| &member.columns).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let moved = |column: &&String| {
+        let column = identifier(column);
+        format!("NEW.{column} IS DISTINCT FROM OLD.{column}")
+    };
+    let moved: Vec<_> = columns.iter().map(moved).collect();
+    if moved.is_empty() {
+        return String::new();
+    }
+    let lines = watch.members.iter().map(|member| {
+        let (new, old) = (key("NEW", member), key("OLD", member));
+        format!("            IF {new} <> {old} THEN {} END IF;\n", line(member))
+    });
+    let lines: String = lines.collect();
+    format!("        IF {} THEN\n{lines}        END IF;\n", moved.join(" OR "))
 }
 
 /// The key's text, never null.

@@ -151,7 +151,6 @@ pub fn small() -> Settings {
         settle: Duration::ZERO,
         round_at_most: 50,
         whole_at_most: 80,
-        written_at_most: 20,
         ..Settings::default()
     }
 }

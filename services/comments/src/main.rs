@@ -1,0 +1,36 @@
+//! The comments service as a process.
+
+use anyhow::Result;
+use clap::Parser;
+use larder_comments::{ADMIN_PORT, Comments, GRPC_PORT, PROFILES};
+use larder_host::{Parts, asked_to_end};
+use larder_runtime::client::{self, Client};
+use larder_runtime::config::Common;
+use larder_runtime::telemetry;
+
+/// The comments service: what people say about products.
+#[derive(Parser)]
+#[command(version)]
+struct Config {
+    #[command(flatten)]
+    common: Common,
+    /// Where the profiles are: `http://host:port` of each replica, separated by commas.
+    #[arg(long, env = "PROFILES_ADDR", value_name = "URLS", default_value = PROFILES)]
+    profiles: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Config { common, profiles } = Config::parse();
+    common.seams.check()?;
+    let limits = client::Limits::default();
+    let client = Client::new("--profiles (PROFILES_ADDR)", &profiles, limits)?;
+    if common.print_config {
+        let shown = common.shown(GRPC_PORT, ADMIN_PORT);
+        print!("{}", shown.line("profiles", profiles));
+        return Ok(());
+    }
+    telemetry::init(&common.logging)?;
+    let parts = Parts::of(&common, GRPC_PORT, ADMIN_PORT)?;
+    Ok(larder_host::run(Comments::new(client), parts, asked_to_end()).await?)
+}

@@ -1,0 +1,110 @@
+//! Every keyspace of this service, its policy, and what moves its entries.
+//!
+//! | keyspace | holds | moved by a change of |
+//! |---|---|---|
+//! | `products` | a row, or its absence | that row |
+//! | `products.list` | a page of a category, encoded | any row that is or was in the category |
+//! | | a page of all products, encoded | any row |
+//!
+//! The triggers that `store::watches` describes are the only place that says what a change
+//! touches. A page holds the content of its rows and needs no tags of theirs: every change of a
+//! row touches the category that the row is in, so a page moves with each row that it shows.
+//! Test: `a_random_history_leaves_every_page_as_the_database_has_it`.
+
+use crate::listing::Listing;
+use crate::model::ProductId;
+use crate::store::{self, Store};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use larder::policy::{Invalid, OnWrite};
+use larder::{Ask, Keyspace, Load, Loaded, Policy, Source, load};
+use larder_db::Error as Db;
+use larder_host::Entity;
+use larder_host::load::{error, loaded, proof};
+use larder_journal::Labelled;
+use larder_proto::Raw;
+use prost::Message;
+
+/// The keyspaces.
+#[derive(Clone)]
+pub struct Keyspaces {
+    /// Products by id. A write puts: a product that somebody changes is one that others look at.
+    pub products: Keyspace<ProductId, Entity>,
+    /// Pages of ListProducts.
+    pub list: Keyspace<Listing, Bytes>,
+}
+
+impl Keyspaces {
+    /// Opens them.
+    pub fn open(source: &Source, store: &Store) -> Result<Self, Invalid> {
+        let policy = |on_write| Policy {
+            fail_safe: true,
+            on_write,
+            ..Policy::default()
+        };
+        let products = source.keyspace("products", Products(store.clone()));
+        let list = source.keyspace("products.list", Pages(store.clone()));
+        Ok(Self {
+            products: products.policy(policy(OnWrite::Put)).open()?,
+            list: list.policy(policy(OnWrite::Evict)).open()?,
+        })
+    }
+}
+
+struct Products(Store);
+
+impl Load<ProductId, Entity> for Products {
+    fn load<'a>(
+        &'a self,
+        keys: &'a [ProductId],
+        _: &'a Ask,
+    ) -> BoxFuture<'a, Result<Vec<Loaded<Entity>>, load::Error>> {
+        self.0.load(keys).boxed()
+    }
+}
+
+struct Pages(Store);
+
+impl Load<Listing, Bytes> for Pages {
+    fn load<'a>(
+        &'a self,
+        keys: &'a [Listing],
+        _: &'a Ask,
+    ) -> BoxFuture<'a, Result<Vec<Loaded<Bytes>>, load::Error>> {
+        let pages = async move {
+            let mut pages = Vec::with_capacity(keys.len());
+            for page in keys {
+                let read = self.0.list(page).await.map_err(error)?;
+                let encoded = encode(page, &read).map_err(|broken| error(broken.into()))?;
+                pages.push(loaded(Some(encoded), proof(&read)));
+            }
+            Ok(pages)
+        };
+        pages.boxed()
+    }
+}
+
+/// `ListProductsResponse`, of rows that are encoded already.
+#[derive(Clone, PartialEq, Message)]
+struct Listed {
+    #[prost(message, repeated, tag = "1")]
+    products: Vec<Raw>,
+    #[prost(string, tag = "2")]
+    next_page_token: String,
+}
+
+/// The page, with the way to the next one if a row was read that has no room on it.
+fn encode(page: &Listing, read: &Labelled) -> Result<Bytes, Db> {
+    let shown = &read.rows[..read.rows.len().min(page.size as usize)];
+    let products = shown.iter().map(|row| Ok(store::entity(row)?.raw()));
+    let mut listed = Listed {
+        products: products.collect::<Result<_, Db>>()?,
+        ..Listed::default()
+    };
+    if let Some(last) = shown.last().filter(|_| read.rows.len() > shown.len()) {
+        let (id, price) = store::place(last)?;
+        listed.next_page_token = page.token_after(price, id);
+    }
+    Ok(listed.encode_to_vec().into())
+}

@@ -1,0 +1,277 @@
+//! What the suite consists of, and how its replicas run side by side in this process.
+//!
+//! Each replica has a cache of its own. On an embedded remote tier all of them share one hub, and
+//! on Redis each has connections of its own, so that replicas in one process are to each other
+//! what processes are.
+
+use crate::replay::Replica;
+use anyhow::{Context as _, bail};
+use clap::builder::{RangedI64ValueParser, ValueParser};
+use larder::remote::{self, Remote};
+use larder_host::{Host, Parts, Port, Service, database_url};
+use larder_runtime::config::Address;
+use larder_runtime::readiness::Readiness;
+use larder_runtime::tasks::Tasks;
+use larder_runtime::{client, listen, server};
+use serde::Serialize;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+/// How long a service may take to end beyond its own drain.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How often it is looked whether all are ready.
+const LOOK: Duration = Duration::from_millis(10);
+/// The most replicas of one service: more would run into the ports of the next.
+const MOST: i64 = 9;
+
+/// A number of replicas, for the command line.
+pub fn replicas() -> ValueParser {
+    RangedI64ValueParser::<u8>::new().range(1..=MOST).into()
+}
+
+/// What is behind the suite.
+#[derive(Clone, Debug)]
+pub struct Seams {
+    /// The remote tier.
+    pub remote: Address,
+    /// The database.
+    pub database: Address,
+}
+
+/// Which ports replicas take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ports {
+    /// gRPC at `7s0r` and the admin port at `9s0r` for replica r of service s, moved by so much.
+    Offset(u16),
+    /// Whatever is free.
+    Free,
+}
+
+/// The services, in the order of their ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Who people are.
+    Profiles = 1,
+    /// What is for sale.
+    Products = 2,
+    /// What people say about it.
+    Comments = 3,
+}
+
+/// A replica that runs in this process.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Of which service.
+    pub kind: Kind,
+    /// Its number among those, from 1.
+    pub replica: u8,
+    /// Where gRPC is.
+    pub grpc: SocketAddr,
+    /// Where the admin port is.
+    pub admin: SocketAddr,
+    readiness: Readiness,
+}
+
+/// Replicas that run in this process.
+pub struct Suite {
+    running: Vec<Running>,
+    tasks: Tasks,
+    limits: server::Limits,
+    failed: mpsc::Sender<anyhow::Error>,
+    failure: mpsc::Receiver<anyhow::Error>,
+}
+
+/// Opens the remote tier once for each replica, or once for all where it is a hub.
+enum Remotes<'a> {
+    Shared(Arc<dyn Remote>),
+    Each(&'a Address),
+}
+
+impl<'a> Remotes<'a> {
+    fn of(address: &'a Address) -> anyhow::Result<Self> {
+        match address.scheme() {
+            "hub" => Ok(Self::Shared(open(address)?)),
+            _ => Ok(Self::Each(address)),
+        }
+    }
+
+    fn next(&self) -> anyhow::Result<Arc<dyn Remote>> {
+        match self {
+            Self::Shared(hub) => Ok(hub.clone()),
+            Self::Each(address) => open(address),
+        }
+    }
+}
+
+fn open(address: &Address) -> anyhow::Result<Arc<dyn Remote>> {
+    remote::open(address.expose()).context("--remote (REDIS_URL) cannot be used")
+}
+
+impl Suite {
+    /// Starts all services, so many replicas of each. That they are not ready yet is no error.
+    pub async fn start(
+        seams: &Seams,
+        replicas: u8,
+        ports: Ports,
+        limits: server::Limits,
+    ) -> anyhow::Result<Self> {
+        let mut suite = Self::empty(limits);
+        let all = [Kind::Profiles, Kind::Products, Kind::Comments];
+        suite.start_these(&all, seams, replicas, ports).await?;
+        Ok(suite)
+    }
+
+    /// Starts replicas of products alone, on free ports.
+    pub async fn of_products(seams: &Seams, replicas: u8) -> anyhow::Result<Self> {
+        let mut suite = Self::empty(server::Limits::default());
+        suite.start_these(&[Kind::Products], seams, replicas, Ports::Free).await?;
+        Ok(suite)
+    }
+
+    fn empty(limits: server::Limits) -> Self {
+        let (failed, failure) = mpsc::channel(1);
+        Self { running: Vec::new(), tasks: Tasks::new(), limits, failed, failure }
+    }
+
+    /// The replicas.
+    pub fn running(&self) -> &[Running] {
+        &self.running
+    }
+
+    /// The replicas of products, for whoever calls them.
+    pub fn products(&self) -> Vec<Replica> {
+        let products = self.running.iter().filter(|running| running.kind == Kind::Products);
+        let replica = |running: &Running| Replica {
+            grpc: format!("http://{}", running.grpc),
+            admin: Some(running.admin),
+        };
+        products.map(replica).collect()
+    }
+
+    /// Waits until all are ready, as long as that takes; an error when one cannot go on.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        loop {
+            if self.reasons().is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                error = self.failure.recv() => bail!(error.context("a service has ended")?),
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// The same, at most so long.
+    pub async fn ready_within(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let by = Instant::now() + limit;
+        match tokio::time::timeout_at(by, self.ready()).await {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("not ready within {limit:?}: {}", self.reasons().join("; ")),
+        }
+    }
+
+    /// Waits until one cannot go on.
+    pub async fn failure(&mut self) -> anyhow::Error {
+        let failure = self.failure.recv().await;
+        failure.unwrap_or_else(|| anyhow::Error::msg("a service has ended"))
+    }
+
+    /// Why not all are ready.
+    fn reasons(&self) -> Vec<String> {
+        let reasons = self.running.iter().flat_map(|running| {
+            let name = format!("{:?}-{}", running.kind, running.replica).to_lowercase();
+            running.readiness.reasons().into_iter().map(move |why| format!("{name}: {why}"))
+        });
+        reasons.collect()
+    }
+
+    /// Ends all, in order, and waits for it.
+    pub async fn end(self) {
+        if let Err(error) = self.tasks.close(self.limits.drain + FAREWELL).await {
+            tracing::warn!(error = %error, "services were left behind");
+        }
+    }
+
+    async fn start_these(
+        &mut self,
+        kinds: &[Kind],
+        seams: &Seams,
+        replicas: u8,
+        ports: Ports,
+    ) -> anyhow::Result<()> {
+        // What cannot be used is told before a port is taken.
+        let database = seams.database.expose();
+        database_url(database, "any").map(drop)?;
+        let remotes = Remotes::of(&seams.remote)?;
+        for &kind in kinds {
+            for replica in 1..=replicas {
+                let mut parts = Parts::new(remotes.next()?, seams.database.clone());
+                parts.limits = self.limits;
+                (parts.grpc, parts.admin) = ports.of(kind, replica).await?;
+                match kind {
+                    Kind::Profiles => {
+                        let service = larder_profiles::Profiles;
+                        self.host(kind, replica, service, parts).await?;
+                    }
+                    Kind::Products => {
+                        let service = larder_products::Products;
+                        self.host(kind, replica, service, parts).await?;
+                    }
+                    Kind::Comments => {} //TODO-COMMENTS
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The way to the profiles of this suite.
+    fn profiles(&self) -> anyhow::Result<client::Client> {
+        let profiles = self.running.iter().filter(|running| running.kind == Kind::Profiles);
+        let urls: Vec<_> = profiles.map(|running| format!("http://{}", running.grpc)).collect();
+        let limits = client::Limits::default();
+        Ok(client::Client::new("the profiles of this suite", &urls.join(","), limits)?)
+    }
+
+    async fn host<S: Service>(
+        &mut self,
+        kind: Kind,
+        replica: u8,
+        service: S,
+        parts: Parts,
+    ) -> anyhow::Result<()> {
+        let host = Host::bind(service, parts).await?;
+        let (grpc, admin) = (host.grpc_address()?, host.admin_address()?);
+        let readiness = host.readiness();
+        self.running.push(Running { kind, replica, grpc, admin, readiness });
+        let (stop, failed) = (self.tasks.stopping().clone(), self.failed.clone());
+        self.tasks.spawn("service", async move {
+            if let Err(error) = host.serve(stop.cancelled_owned()).await {
+                // The first failure is the one that is told.
+                _ = failed.try_send(error.into());
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Ports {
+    async fn of(self, kind: Kind, replica: u8) -> anyhow::Result<(Port, Port)> {
+        let Self::Offset(offset) = self else {
+            let any = || Port::At((Ipv4Addr::LOCALHOST, 0).into());
+            return Ok((any(), any()));
+        };
+        let take = async |base: u16| {
+            let number = base + 100 * kind as u16 + u16::from(replica);
+            let number = number.checked_add(offset);
+            let number = number.context("--port-offset leads beyond the last port, 65535")?;
+            let address = (Ipv4Addr::LOCALHOST, number).into();
+            let listener = listen::listen("--port-offset (LARDER_PORT_OFFSET)", address).await?;
+            anyhow::Ok(Port::Taken(listener))
+        };
+        Ok((take(7000).await?, take(9000).await?))
+    }
+}

@@ -1,0 +1,127 @@
+//! `larder up`: the whole suite in this process, until it is asked to end.
+
+use crate::output::Output;
+use crate::services::{self, Kind, Ports, Seams, Suite};
+use clap::Args;
+use larder_runtime::config::{self, Logging, Serving, Shown};
+use larder_runtime::shutdown;
+use serde::Serialize;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The settings of `larder up`.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Replicas of each service.
+    #[arg(long, env = "LARDER_REPLICAS", value_name = "N", default_value_t = 2,
+        value_parser = services::replicas())]
+    replicas: u8,
+    /// Moves all ports: gRPC is at 7s0r and the admin port at 9s0r for replica r of service s
+    /// (1 profiles, 2 products, 3 comments).
+    #[arg(long, env = "LARDER_PORT_OFFSET", value_name = "N", default_value_t = 0)]
+    port_offset: u16,
+    /// What is behind the two seams.
+    #[command(flatten)]
+    seams: config::Seams,
+    /// How it serves and how it ends.
+    #[command(flatten)]
+    serving: Serving,
+    /// How the addresses are printed.
+    #[arg(long, env = "LARDER_OUTPUT", value_enum, default_value_t = Output::Human)]
+    output: Output,
+    /// What is logged.
+    #[command(flatten)]
+    pub logging: Logging,
+    /// Print the settings as they are understood, secrets starred, and end.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+impl Settings {
+    /// The settings as they are understood.
+    pub fn shown(&self) -> Shown {
+        Shown::default()
+            .line("replicas", self.replicas)
+            .line("port-offset", self.port_offset)
+            .line("remote", &self.seams.remote)
+            .line("database", &self.seams.database)
+            .line("embedded", format!("{:?}", self.seams.embedded).to_lowercase())
+            .line("drain-seconds", self.serving.drain_seconds)
+            .line("settle-seconds", self.serving.settle_seconds)
+            .line("max-calls", self.serving.max_calls)
+            .line("call-timeout-ms", self.serving.call_timeout_ms)
+            .line("log-format", format!("{:?}", self.logging.log_format).to_lowercase())
+            .line("log", &self.logging.log)
+    }
+}
+
+/// Runs the suite until it is asked to end, or cannot go on.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    settings.seams.check()?;
+    let seams = Seams {
+        remote: settings.seams.remote.clone(),
+        database: settings.seams.database.clone(),
+    };
+    let (ports, limits) = (Ports::Offset(settings.port_offset), settings.serving.limits());
+    let mut suite = Suite::start(&seams, settings.replicas, ports, limits).await?;
+    let outcome = tokio::select! {
+        asked = shutdown::requested() => asked.map_err(Into::into),
+        error = serve(&mut suite, &settings) => Err(error),
+    };
+    tokio::select! {
+        () = suite.end() => outcome,
+        // Asked once more, it does not wait for calls that are under way.
+        _ = shutdown::requested() => outcome,
+    }
+}
+
+/// Says where everything is once it is ready, and goes on until something cannot.
+async fn serve(suite: &mut Suite, settings: &Settings) -> anyhow::Error {
+    if let Err(error) = suite.ready().await {
+        return error;
+    }
+    let rows = suite.running().iter().map(|running| Row {
+        service: running.kind,
+        replica: running.replica,
+        grpc: running.grpc,
+        admin: running.admin,
+    });
+    let table = Table {
+        replicas: rows.collect(),
+        remote: settings.seams.remote.to_string(),
+        database: settings.seams.database.to_string(),
+    };
+    if let Err(error) = settings.output.print(&table) {
+        return error;
+    }
+    suite.failure().await
+}
+
+/// Where everything is.
+#[derive(Serialize)]
+struct Table {
+    replicas: Vec<Row>,
+    remote: String,
+    database: String,
+}
+
+#[derive(Serialize)]
+struct Row {
+    service: Kind,
+    replica: u8,
+    grpc: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<10} {:>7}  {:<21}  admin", "service", "replica", "gRPC")?;
+        for row in &self.replicas {
+            let service = format!("{:?}", row.service).to_lowercase();
+            let (replica, grpc, admin) = (row.replica, row.grpc, row.admin);
+            writeln!(f, "{service:<10} {replica:>7}  {grpc:<21}  http://{admin}")?;
+        }
+        writeln!(f, "remote tier {}, database {}", self.remote, self.database)?;
+        writeln!(f, "ready; Ctrl-C ends it")
+    }
+}
