@@ -194,7 +194,10 @@ mod tests {
     #[test]
     fn a_time_keeps_its_microseconds() {
         let time = |seconds, nanos| Timestamp { seconds, nanos };
-        assert_eq!(timestamp(1_700_000_000_123_456), time(1_700_000_000, 123_456_000));
+        assert_eq!(
+            timestamp(1_700_000_000_123_456),
+            time(1_700_000_000, 123_456_000)
+        );
         assert_eq!(timestamp(0), time(0, 0));
     }
 }

@@ -300,6 +300,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
             let flights = boarding.flights.iter().map(|(flight, _)| self.landings(flight, read));
             let landings = join_all(flights).await;
+            let now = self.0.now();
             for (&(flight, seat), &place) in boarding.seats.iter().zip(&open) {
                 let landing = match &landings[flight] {
                     Ok(landings) => landings[seat].clone(),
@@ -307,7 +308,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 };
                 let (flight, led) = &boarding.flights[flight];
                 let serves = *led || flight.terms.serve(&call);
-                answers[place] = self.judge(landing, *led, serves, read, &keys[place]);
+                answers[place] = self.judge(landing, (*led, serves), read, &keys[place], now);
             }
         }
         let missing = || Err(Error::CallerDeadline { keyspace: self.0.name.clone() });
@@ -324,17 +325,16 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     fn judge(
         &self,
         landing: Result<Landing<V>, Error>,
-        led: bool,
-        serves: bool,
+        (led, serves): (bool, bool),
         read: &Read,
         key: &K,
+        now: Stamp,
     ) -> Option<Result<Answer<V>, Error>> {
         let inner = &*self.0;
         let landing = match landing {
             Ok(landing) => landing,
             Err(error) => return Some(self.instead(error, key)),
         };
-        let now = inner.now();
         let Landing { entry, origin } = landing;
         let answer = |entry: Arc<Entry<V>>, age| Some(Ok(Answer { entry, origin, age }));
         if serves {

@@ -30,6 +30,9 @@ use tokio::time::Instant;
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
+/// Entries up to here are put into memory before the answer.
+const FEW: usize = 8;
+
 type Landed<V> = Result<Landing<V>, Error>;
 
 /// One flight's work.
@@ -89,17 +92,35 @@ impl<K: Key, V: Value> Fill<K, V> {
             return;
         };
         let now = (self.keyspace.now(), self.keyspace.source().core.wall_millis());
+        let mut taken = Vec::new();
         for (&index, value) in open.iter().zip(values) {
             let parcel = value.ok_or(Miss::RemoteCold);
             let entry = parcel.and_then(|bytes| self.judge(index, bytes, now));
             match entry {
                 Ok(entry) => {
-                    let key = self.keys[index].clone();
-                    self.keyspace.local.insert(key, entry.clone());
+                    taken.push((self.keys[index].clone(), entry.clone()));
                     self.landed[index] = Some(Ok(Landing { entry, origin: Origin::L2 }));
                 }
                 Err(miss) => counters.miss(miss),
             }
+        }
+        self.keep(taken);
+    }
+
+    /// Keeps in memory what was taken. For a few entries that is quick; many, of which each costs
+    /// the local tier most of a microsecond, do not delay the answer.
+    fn keep(&self, taken: Vec<(K, Arc<Entry<V>>)>) {
+        let keyspace = self.keyspace.clone();
+        let few = taken.len() < FEW;
+        let insert = move || {
+            for (key, entry) in taken {
+                keyspace.local.insert(key, entry);
+            }
+        };
+        if few {
+            insert();
+        } else {
+            self.keyspace.source().core.spawn_behind(async move { insert() });
         }
     }
 

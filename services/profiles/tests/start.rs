@@ -1,0 +1,259 @@
+//! How a service starts, waits, goes on without what it can do without, and ends.
+
+mod support;
+
+use anyhow::{Context as _, Result};
+use larder::remote;
+use larder::remote::hub::Hub;
+use larder_host::trial::{Home, Replica, SOON, fields, reason, retry_after, said};
+use larder_host::{Error, Host, Parts, Port, on_both};
+use larder_profiles::Profiles;
+use larder_proto::cache::v1::GetRoundRequest;
+use larder_proto::cache::v1::feed_service_client::FeedServiceClient;
+use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
+use larder_testkit::{postgres, wait_until};
+use std::time::Duration;
+use support::{Node, ada, named, source};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+on_both!(
+    a_schema_of_a_newer_release_ends_the_start,
+    a_trigger_that_is_off_costs_the_cache_and_not_the_truth,
+    a_service_ends_when_it_is_asked_to,
+    the_metrics_are_of_the_calls_and_of_the_cache,
+);
+
+async fn a_service_ends_when_it_is_asked_to(home: Home) -> Result<()> {
+    let node = Node::alone(&home).await?;
+    node.create(ada()).await?;
+    node.replica.stop().await
+}
+
+async fn a_schema_of_a_newer_release_ends_the_start(home: Home) -> Result<()> {
+    Node::alone(&home).await?.replica.stop().await?;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                 execution_time) VALUES (99, 'later', true, 'x', 0)";
+    home.by_hand("profiles", newer)?;
+    let mut replica = Replica::start(Profiles, home.parts(&Hub::new())).await?;
+    let error = replica.end().await.expect_err("a newer schema").to_string();
+    assert!(error.contains("profiles") && error.contains("migration 99"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_named_with_its_setting() -> Result<()> {
+    let home = Home::sqlite()?;
+    let first = Replica::start(Profiles, home.parts(&Hub::new())).await?;
+    let mut parts = home.parts(&Hub::new());
+    parts.grpc = Port::At(first.grpc);
+    let Err(Error::Listen(error)) = Host::bind(Profiles, parts).await else {
+        panic!("two on one port");
+    };
+    let text = error.to_string();
+    assert!(text.contains("--grpc-addr") && text.contains(&first.grpc.port().to_string()), "{text}");
+    let mut parts = home.parts(&Hub::new());
+    parts.admin = Port::At(first.admin);
+    let Err(error) = Host::bind(Profiles, parts).await else { panic!("two on one port") };
+    assert!(error.to_string().contains("--admin-addr"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_no_retry_mends_ends_the_start() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("profiles.db"), "no database, but a note. ".repeat(400))?;
+    let damaged = format!("sqlite://{}", folder.path().display());
+    for (address, said) in [(damaged.as_str(), "damaged"), ("mysql://hush@nowhere/x", "--database")] {
+        let parts = Parts::new(Hub::new(), address.parse()?);
+        let mut replica = Replica::start(Profiles, parts).await?;
+        let error = replica.end().await.expect_err(said).to_string();
+        assert!(error.contains(said) && !error.contains("hush"), "{error}");
+    }
+    Ok(())
+}
+
+/// A server that is stopped until the test starts it.
+fn away() -> Result<postgres::Database> {
+    let database = postgres::start()?.fresh_database()?;
+    database.server().stop()?;
+    Ok(database)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_waits_for_its_database_and_says_so() -> Result<()> {
+    let database = away()?;
+    let mut parts = Parts::new(Hub::new(), database.url().parse()?);
+    parts.timing.longest_pause = Duration::from_millis(200);
+    let replica = Replica::start(Profiles, parts).await?;
+
+    assert_eq!(replica.admin("/live").await?.0, 200);
+    let refused = async || {
+        let ready = replica.admin("/ready").await;
+        ready.is_ok_and(|(status, text)| {
+            status == 503 && text.contains("database: ") && text.contains("cannot be reached")
+        })
+    };
+    wait_until("the reason on /ready", SOON, refused).await?;
+    let mut health = HealthClient::new(replica.client());
+    let asked = || HealthCheckRequest { service: "larder.profiles.v1.ProfileService".into() };
+    assert_eq!(health.check(asked()).await?.get_ref().status, 2, "NOT_SERVING");
+    let node = Node { client: ProfileServiceClient::new(replica.client()), replica };
+    let status = node.get("ada").await.expect_err("no database");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "STARTING"));
+    assert!(retry_after(&status).is_some());
+    let mut feed = FeedServiceClient::new(node.replica.client());
+    let round = feed.get_round(GetRoundRequest { source: "profiles".into(), since: None });
+    assert_eq!(round.await.expect_err("no database").code(), Code::Unavailable);
+    assert_eq!(node.replica.admin("/metrics").await?.0, 200);
+
+    database.server().restart()?;
+    let ready = async || node.replica.admin("/ready").await.is_ok_and(|(status, _)| status == 200);
+    wait_until("readiness", SOON, ready).await?;
+    assert_eq!(node.get("ada").await.expect_err("nobody yet").code(), Code::NotFound);
+    node.create(ada()).await?;
+    let serving = async || {
+        health.check(asked()).await.is_ok_and(|health| health.get_ref().status == 1)
+    };
+    wait_until("SERVING", SOON, serving).await?;
+    node.replica.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_waits_for_its_database_ends_when_it_is_asked_to() -> Result<()> {
+    let database = away()?;
+    let parts = Parts::new(Hub::new(), database.url().parse()?);
+    Replica::start(Profiles, parts).await?.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_database_a_service_answers_what_it_has_and_says_how_old_it_is() -> Result<()> {
+    let database = postgres::start()?.fresh_database()?;
+    let mut parts = Parts::new(Hub::new(), database.url().parse()?);
+    parts.timing.patience = Duration::from_millis(500);
+    let node = Node::of(parts).await?;
+    node.create(ada()).await?;
+    node.get("ada").await?;
+    node.list(0, "").await?;
+    database.server().stop()?;
+
+    let stale = async || {
+        let answer = node.get("ada").await;
+        answer.is_ok_and(|answer| {
+            let age = said(answer.metadata(), "larder-age-ms").parse::<u64>();
+            source(answer.metadata()) == "stale" && age.is_ok_and(|age| age >= 1000)
+        })
+    };
+    wait_until("the last value, marked", SOON, stale).await?;
+    assert_eq!(source(node.list(0, "").await?.metadata()), "stale");
+    for status in [
+        node.get("nobody").await.err(),
+        node.update(named("ada", "Countess"), None, None).await.err(),
+        node.create(named("b", "B")).await.err(),
+        node.delete("ada", None).await.err(),
+        node.get_asking("ada", &[("larder-max-staleness-ms", "x")]).await.err(),
+    ] {
+        let status = status.context("without a database")?;
+        if fields(&status).is_empty() {
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            assert!(retry_after(&status).is_some());
+        }
+    }
+    let shut = async || {
+        let ready = node.replica.admin("/ready").await;
+        ready.is_ok_and(|(status, text)| status == 503 && text.starts_with("database: no proof"))
+    };
+    wait_until("a gate that is shut", SOON, shut).await?;
+    assert_eq!(node.replica.admin("/live").await?.0, 200);
+
+    database.server().restart()?;
+    let open = async || node.replica.admin("/ready").await.is_ok_and(|(status, _)| status == 200);
+    wait_until("a gate that is open again", SOON, open).await?;
+    let written = async || node.update(named("ada", "Countess"), None, None).await.is_ok();
+    wait_until("a write", SOON, written).await?;
+    assert_eq!(node.get("ada").await?.get_ref().display_name, "Countess");
+    node.replica.stop().await
+}
+
+async fn a_trigger_that_is_off_costs_the_cache_and_not_the_truth(home: Home) -> Result<()> {
+    let mut parts = home.parts(&Hub::new());
+    parts.timing.check = Duration::from_millis(100);
+    let node = Node::of(parts).await?;
+    node.create(ada()).await?;
+    node.get("ada").await?;
+    assert_eq!(source(node.get("ada").await?.metadata()), "l1");
+    let flaws = async |count: usize| {
+        let metrics = node.replica.admin("/metrics").await;
+        let line = format!("larder_trigger_flaws{{source=\"profiles\"}} {count}\n");
+        metrics.is_ok_and(|(_, text)| text.contains(&line))
+    };
+    let (off, on) = match home {
+        Home::Postgres(_) => (
+            "ALTER TABLE profiles DISABLE TRIGGER larder_journal_rows".to_owned(),
+            "ALTER TABLE profiles ENABLE ALWAYS TRIGGER larder_journal_rows".to_owned(),
+        ),
+        Home::Sqlite(_) => {
+            let sql = "SELECT sql FROM sqlite_schema WHERE name = 'larder_journal_profiles_update'";
+            let on = home.by_hand("profiles", sql)?;
+            ("DROP TRIGGER larder_journal_profiles_update".to_owned(), on)
+        }
+    };
+    home.by_hand("profiles", &off)?;
+    home.by_hand("profiles", "UPDATE profiles SET display_name = 'Unseen' WHERE id = 'ada'")?;
+    wait_until("the alarm", SOON, async || flaws(1).await).await?;
+    for _ in 0..2 {
+        let answer = node.get("ada").await?;
+        assert_eq!(answer.get_ref().display_name, "Unseen");
+        assert_eq!(source(answer.metadata()), "db");
+    }
+    let mut feed = FeedServiceClient::new(node.replica.client());
+    let round = || GetRoundRequest { source: "profiles".into(), since: None };
+    let status = feed.get_round(round()).await.expect_err("no rounds without triggers");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "CHANGES_UNKNOWN"));
+
+    home.by_hand("profiles", "UPDATE profiles SET display_name = 'Hidden' WHERE id = 'ada'")?;
+    home.by_hand("profiles", &on)?;
+    wait_until("the end of the alarm", SOON, async || flaws(0).await).await?;
+    assert_eq!(node.get("ada").await?.get_ref().display_name, "Hidden");
+    assert_eq!(source(node.get("ada").await?.metadata()), "l1");
+    feed.get_round(round()).await?;
+    Ok(())
+}
+
+async fn the_metrics_are_of_the_calls_and_of_the_cache(home: Home) -> Result<()> {
+    let node = Node::alone(&home).await?;
+    node.create(ada()).await?;
+    node.get("ada").await?;
+    node.get("ada").await?;
+    let (status, text) = node.replica.admin("/metrics").await?;
+    assert_eq!(status, 200);
+    for line in [
+        "larder_reads_total{keyspace=\"profiles\",outcome=\"l1\"} 1\n",
+        "larder_reads_total{keyspace=\"profiles\",outcome=\"load\"} 1\n",
+        "larder_proven_age_seconds{source=\"profiles\"}",
+        "larder_trigger_flaws{source=\"profiles\"} 0\n",
+        "rpc_server_call_duration_seconds_count{",
+    ] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_starts_and_serves_without_the_remote_tier() -> Result<()> {
+    let home = Home::sqlite()?;
+    let mut parts = home.parts(&Hub::new());
+    // Nobody listens there.
+    parts.remote = remote::open("redis://127.0.0.1:1")?;
+    let node = Node::of(parts).await?;
+    let created = node.create(ada()).await?;
+    assert_eq!(node.get("ada").await?.get_ref(), created.get_ref());
+    assert_eq!(source(node.get("ada").await?.metadata()), "l1");
+    home.by_hand("profiles", "UPDATE profiles SET display_name = 'Countess' WHERE id = 'ada'")?;
+    let seen = async || {
+        node.get("ada").await.is_ok_and(|answer| answer.get_ref().display_name == "Countess")
+    };
+    wait_until("the change", SOON, seen).await?;
+    node.replica.stop().await
+}
