@@ -39,7 +39,10 @@ async fn a_row_that_is_changed_by_hand_is_seen_after_a_poll(home: Home) -> Resul
     node.get("ada").await?;
     assert_eq!(source(node.get_asking("ada", &OLD).await?.metadata()), "l1");
     node.list(0, "").await?;
-    home.by_hand("profiles", "UPDATE profiles SET display_name = 'Countess' WHERE id = 'ada'")?;
+    home.by_hand(
+        "profiles",
+        "UPDATE profiles SET display_name = 'Countess' WHERE id = 'ada'",
+    )?;
     let seen = async || {
         let answer = node.get_asking("ada", &OLD).await;
         answer.is_ok_and(|answer| answer.get_ref().display_name == "Countess")
@@ -66,7 +69,10 @@ async fn a_row_that_is_deleted_or_made_by_hand_is_seen_after_a_poll(home: Home) 
     // Its absence is cached now.
     let known = node.get_asking("ada", &OLD).await.expect_err("gone");
     assert_eq!(source(known.metadata()), "l1");
-    home.by_hand("profiles", "INSERT INTO profiles (id, display_name) VALUES ('ada', 'Again')")?;
+    home.by_hand(
+        "profiles",
+        "INSERT INTO profiles (id, display_name) VALUES ('ada', 'Again')",
+    )?;
     let back = async || node.get_asking("ada", &OLD).await.is_ok();
     wait_until("the return", SOON, back).await
 }
@@ -77,8 +83,12 @@ async fn a_write_here_is_gone_there(home: Home) -> Result<()> {
     let there = Node::of(deaf(&home, &hub)).await?;
     here.create(ada()).await?;
     there.get("ada").await?;
-    assert_eq!(source(there.get_asking("ada", &OLD).await?.metadata()), "l1");
-    here.update(named("ada", "Countess"), Some(&["display_name"]), None).await?;
+    assert_eq!(
+        source(there.get_asking("ada", &OLD).await?.metadata()),
+        "l1"
+    );
+    here.update(named("ada", "Countess"), Some(&["display_name"]), None)
+        .await?;
     let seen = async || {
         let answer = there.get_asking("ada", &OLD).await;
         answer.is_ok_and(|answer| answer.get_ref().display_name == "Countess")
@@ -96,10 +106,19 @@ async fn a_token_shows_its_write_on_a_replica_that_has_not_heard_of_it(home: Hom
     let created = here.create(ada()).await?;
     let shown = token(created.metadata());
     there.get_asking("ada", &[("larder-token", &shown)]).await?;
-    hub.set_faults(Faults { lose_every: 1, ..Faults::default() });
-    let changed = here.update(named("ada", "Countess"), Some(&["display_name"]), None).await?;
+    hub.set_faults(Faults {
+        lose_every: 1,
+        ..Faults::default()
+    });
+    let changed = here
+        .update(named("ada", "Countess"), Some(&["display_name"]), None)
+        .await?;
     let old = there.get_asking("ada", &OLD).await?;
-    assert_eq!((old.get_ref().version, source(old.metadata())), (1, "l1"), "it has not heard");
+    assert_eq!(
+        (old.get_ref().version, source(old.metadata())),
+        (1, "l1"),
+        "it has not heard"
+    );
     let shown = token(changed.metadata());
     let both = [("larder-token", shown.as_str()), OLD[0]];
     let answer = there.get_asking("ada", &both).await?;
@@ -107,7 +126,12 @@ async fn a_token_shows_its_write_on_a_replica_that_has_not_heard_of_it(home: Hom
     assert_eq!(source(answer.metadata()), "db");
     // A list, and a key that nobody has read, answer for the same token.
     let request = asking(ListProfilesRequest::default(), &both);
-    let page = there.client.clone().list_profiles(request).await?.into_inner();
+    let page = there
+        .client
+        .clone()
+        .list_profiles(request)
+        .await?
+        .into_inner();
     assert_eq!(page.profiles, [changed.into_inner()]);
     Ok(())
 }
@@ -118,14 +142,25 @@ async fn every_word_of_freshness_is_heeded(home: Home) -> Result<()> {
     let there = Node::of(deaf(&home, &hub)).await?;
     here.create(ada()).await?;
     there.get("ada").await?;
-    hub.set_faults(Faults { lose_every: 1, ..Faults::default() });
-    here.update(named("ada", "Countess"), Some(&["display_name"]), None).await?;
+    hub.set_faults(Faults {
+        lose_every: 1,
+        ..Faults::default()
+    });
+    here.update(named("ada", "Countess"), Some(&["display_name"]), None)
+        .await?;
     let old = |metadata: &'static [(&'static str, &'static str)]| there.get_asking("ada", metadata);
     let answer = old(&OLD).await?;
-    assert_eq!((answer.get_ref().version, source(answer.metadata())), (1, "l1"));
+    assert_eq!(
+        (answer.get_ref().version, source(answer.metadata())),
+        (1, "l1")
+    );
     let answer = old(&[("larder-max-staleness-ms", "0")]).await?;
-    assert_eq!((answer.get_ref().version, source(answer.metadata())), (2, "db"));
-    here.update(named("ada", "Lady"), Some(&["display_name"]), None).await?;
+    assert_eq!(
+        (answer.get_ref().version, source(answer.metadata())),
+        (2, "db")
+    );
+    here.update(named("ada", "Lady"), Some(&["display_name"]), None)
+        .await?;
     // Past Δ of the default, nothing is proven here any more: `any` says how old its answer is.
     let stale = async || {
         let answer = old(&[("larder-freshness", "any")]).await;
@@ -138,7 +173,10 @@ async fn every_word_of_freshness_is_heeded(home: Home) -> Result<()> {
     };
     wait_until("a stale answer that is marked", SOON, stale).await?;
     let answer = old(&[("larder-freshness", "strong")]).await?;
-    assert_eq!((answer.get_ref().version, source(answer.metadata())), (3, "db"));
+    assert_eq!(
+        (answer.get_ref().version, source(answer.metadata())),
+        (3, "db")
+    );
     let again = old(&[("larder-freshness", "strong")]).await?;
     assert_eq!(source(again.metadata()), "db");
     assert_eq!(said(again.metadata(), "larder-version"), "3");
@@ -155,7 +193,9 @@ async fn a_write_whose_caller_hangs_up_is_told_to_the_others(home: Home) -> Resu
     let url = larder_host::database_url(home.address().expose(), "profiles")?;
     let database = larder_db::Database::open(&url).await?;
     let mut other = database.begin_write().await?;
-    other.execute("UPDATE profiles SET bio = bio WHERE id = 'ada'", &[]).await?;
+    other
+        .execute("UPDATE profiles SET bio = bio WHERE id = 'ada'", &[])
+        .await?;
     // 2. A caller writes, waits, and hangs up.
     let request = UpdateProfileRequest {
         profile: Some(named("ada", "Countess")),
@@ -164,10 +204,18 @@ async fn a_write_whose_caller_hangs_up_is_told_to_the_others(home: Home) -> Resu
     };
     let mut request = asking(request, &[]);
     request.set_timeout(Duration::from_millis(200));
-    let hung_up = here.client.clone().update_profile(request).await.expect_err("too late");
+    let hung_up = here
+        .client
+        .clone()
+        .update_profile(request)
+        .await
+        .expect_err("too late");
     assert_eq!(hung_up.code(), Code::DeadlineExceeded);
     let answer = there.get_asking("ada", &OLD).await?;
-    assert_eq!((answer.get_ref().version, source(answer.metadata())), (1, "l1"));
+    assert_eq!(
+        (answer.get_ref().version, source(answer.metadata())),
+        (1, "l1")
+    );
     // 3. The row is free, the write commits, and a replica that hears of nothing but hints sees it.
     other.rollback().await?;
     let seen = async || {

@@ -62,7 +62,12 @@ impl Process {
         let keyspaces = Keyspaces::open(base.source(), &store)?;
         let source = base.source().clone();
         source.prove().await?;
-        Ok(Self { source, store, keyspaces, larder: opening.larder })
+        Ok(Self {
+            source,
+            store,
+            keyspaces,
+            larder: opening.larder,
+        })
     }
 
     /// Everything that can be asked of the service, cached and fresh.
@@ -88,7 +93,12 @@ async fn compare<K: larder::Key + Debug, V: Value + PartialEq + Debug>(
 ) -> Result<()> {
     let cached = keyspace.get(key, &Read::bounded()).await?;
     let fresh = keyspace.get(key, &Read::strong()).await?;
-    assert_eq!(cached.value(), fresh.value(), "{key:?} from {:?}", cached.origin);
+    assert_eq!(
+        cached.value(),
+        fresh.value(),
+        "{key:?} from {:?}",
+        cached.origin
+    );
     Ok(())
 }
 
@@ -97,8 +107,21 @@ async fn perform(process: &Process, step: &Step) -> Result<()> {
     let profiles = &process.keyspaces.profiles;
     let (key, done) = match *step {
         Step::Create(index, followers) => {
-            let content = Content { display_name: "made".into(), followers, ..Content::default() };
-            (id(index), process.store.create(&Draft { id: id(index), content }).await)
+            let content = Content {
+                display_name: "made".into(),
+                followers,
+                ..Content::default()
+            };
+            (
+                id(index),
+                process
+                    .store
+                    .create(&Draft {
+                        id: id(index),
+                        content,
+                    })
+                    .await,
+            )
         }
         Step::Update(index, followers, expected_version) => {
             let change = Change {
@@ -129,13 +152,17 @@ async fn by_hand(process: &Process, step: &Step) -> Result<()> {
     let done = match *step {
         Step::Set(id, n) | Step::RolledBack(id, n) => tx.execute(set, args![IDS[id], n]).await,
         Step::Remove(id) => {
-            tx.execute("DELETE FROM profiles WHERE id = $1", args![IDS[id]]).await
+            tx.execute("DELETE FROM profiles WHERE id = $1", args![IDS[id]])
+                .await
         }
         Step::Rename(from, to) => {
             let rename = "UPDATE profiles SET id = $2 WHERE id = $1";
             tx.execute(rename, args![IDS[from], IDS[to]]).await
         }
-        Step::All(n) => tx.execute("UPDATE profiles SET followers = $1", args![n]).await,
+        Step::All(n) => {
+            tx.execute("UPDATE profiles SET followers = $1", args![n])
+                .await
+        }
         _ => unreachable!("the others are the store's"),
     };
     match done {
@@ -163,14 +190,20 @@ async fn replay(here: &Process, there: &Process, steps: &[Step]) -> Result<()> {
 }
 
 fn random_histories(home: &Home, cases: u32) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let hub = Hub::new();
     let mut parts = home.parts(&hub);
     parts.timing.poll = None;
     let [here, there] = runtime.block_on(async {
         Ok::<_, anyhow::Error>([Process::open(&parts).await?, Process::open(&parts).await?])
     })?;
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
     runner.run(&prop::collection::vec(step(), 1..12), |steps| {
         let replayed = runtime.block_on(replay(&here, &there, &steps));
         replayed.map_err(|error| TestCaseError::fail(format!("{error:#}")))

@@ -120,20 +120,33 @@ impl Replica {
         let running = tokio::spawn(host.serve(async {
             let _ = stopped.await;
         }));
-        Ok(Self { grpc, admin, stop: Some(stop), running })
+        Ok(Self {
+            grpc,
+            admin,
+            stop: Some(stop),
+            running,
+        })
     }
 
     /// Starts a service and waits until it is ready.
     pub async fn ready<S: Service>(service: S, parts: Parts) -> Result<Self> {
         let replica = Self::start(service, parts).await?;
-        let ready = async || replica.admin("/ready").await.is_ok_and(|(status, _)| status == 200);
+        let ready = async || {
+            replica
+                .admin("/ready")
+                .await
+                .is_ok_and(|(status, _)| status == 200)
+        };
         larder_testkit::wait_until("a replica that is ready", SOON, ready).await?;
         Ok(replica)
     }
 
     /// The way to it.
     pub fn client(&self) -> Client {
-        let limits = client::Limits { call: SOON, ..client::Limits::default() };
+        let limits = client::Limits {
+            call: SOON,
+            ..client::Limits::default()
+        };
         Client::new("test", &format!("http://{}", self.grpc), limits).expect("an address")
     }
 
@@ -144,7 +157,10 @@ impl Replica {
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let (_, text) = answer.split_once("\r\n\r\n").context("no HTTP")?;
         Ok((status.context("no HTTP")?, text.to_owned()))
     }
@@ -158,7 +174,9 @@ impl Replica {
     /// Waits until it ends by itself; the error says with all its causes why it did.
     pub async fn end(&mut self) -> Result<()> {
         let ended = tokio::time::timeout(SOON, &mut self.running).await;
-        ended.context("it does not end")??.map_err(|error| anyhow!(told(&error)))
+        ended
+            .context("it does not end")??
+            .map_err(|error| anyhow!(told(&error)))
     }
 }
 
@@ -166,27 +184,39 @@ impl Replica {
 pub fn asking<T>(message: T, metadata: &[(&'static str, &str)]) -> Request<T> {
     let mut request = Request::new(message);
     for (name, value) in metadata {
-        request.metadata_mut().append(*name, value.parse().expect("ASCII"));
+        request
+            .metadata_mut()
+            .append(*name, value.parse().expect("ASCII"));
     }
     request
 }
 
 /// What an answer's metadata says.
 pub fn said<'a>(metadata: &'a MetadataMap, name: &str) -> &'a str {
-    metadata.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    metadata
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 /// The reason in an error's `ErrorInfo`.
 pub fn reason(status: &Status) -> String {
     let details = status.get_error_details();
-    details.error_info().map(|info| info.reason.clone()).unwrap_or_default()
+    details
+        .error_info()
+        .map(|info| info.reason.clone())
+        .unwrap_or_default()
 }
 
 /// The fields in an error's `BadRequest`.
 pub fn fields(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
     let violations = details.bad_request().map(|bad| &bad.field_violations);
-    violations.into_iter().flatten().map(|violation| violation.field.clone()).collect()
+    violations
+        .into_iter()
+        .flatten()
+        .map(|violation| violation.field.clone())
+        .collect()
 }
 
 /// When an error's `RetryInfo` says to try again.

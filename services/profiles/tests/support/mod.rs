@@ -1,5 +1,9 @@
 //! Replicas of the profiles service, and what is asked of them.
-#![allow(dead_code, missing_docs, reason = "each test file uses its own part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    reason = "each test file uses its own part of it"
+)]
 
 use anyhow::Result;
 use larder::remote::hub::Hub;
@@ -44,11 +48,16 @@ impl Node {
         metadata: &[(&'static str, &str)],
     ) -> Result<Response<Profile>, Status> {
         let request = GetProfileRequest { id: id.to_owned() };
-        self.client.clone().get_profile(asking(request, metadata)).await
+        self.client
+            .clone()
+            .get_profile(asking(request, metadata))
+            .await
     }
 
     pub async fn create(&self, profile: Profile) -> Result<Response<Profile>, Status> {
-        let request = CreateProfileRequest { profile: Some(profile) };
+        let request = CreateProfileRequest {
+            profile: Some(profile),
+        };
         self.client.clone().create_profile(request).await
     }
 
@@ -60,22 +69,43 @@ impl Node {
     ) -> Result<Response<Profile>, Status> {
         let paths = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect();
         let update_mask = mask.map(|mask| prost_types::FieldMask { paths: paths(mask) });
-        let request = UpdateProfileRequest { profile: Some(profile), update_mask, expected_version };
+        let request = UpdateProfileRequest {
+            profile: Some(profile),
+            update_mask,
+            expected_version,
+        };
         self.client.clone().update_profile(request).await
     }
 
-    pub async fn delete(&self, id: &str, version: Option<u64>) -> Result<Response<Profile>, Status> {
-        let request = DeleteProfileRequest { id: id.to_owned(), expected_version: version };
+    pub async fn delete(
+        &self,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<Response<Profile>, Status> {
+        let request = DeleteProfileRequest {
+            id: id.to_owned(),
+            expected_version: version,
+        };
         self.client.clone().delete_profile(request).await
     }
 
     pub async fn batch(&self, ids: &[&str]) -> Result<Response<BatchGetProfilesResponse>, Status> {
         let ids = ids.iter().map(|&id| id.to_owned()).collect();
-        self.client.clone().batch_get_profiles(BatchGetProfilesRequest { ids }).await
+        self.client
+            .clone()
+            .batch_get_profiles(BatchGetProfilesRequest { ids })
+            .await
     }
 
-    pub async fn list(&self, size: i32, token: &str) -> Result<Response<ListProfilesResponse>, Status> {
-        let request = ListProfilesRequest { page_size: size, page_token: token.to_owned() };
+    pub async fn list(
+        &self,
+        size: i32,
+        token: &str,
+    ) -> Result<Response<ListProfilesResponse>, Status> {
+        let request = ListProfilesRequest {
+            page_size: size,
+            page_token: token.to_owned(),
+        };
         self.client.clone().list_profiles(request).await
     }
 }
