@@ -13,7 +13,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 /// How long a suite may take to be ready on a busy machine.
-pub const READY: Duration = Duration::from_secs(60);
+pub const READY: Duration = Duration::from_secs(30);
 
 /// How a suite is to be started.
 #[derive(Clone, Debug)]

@@ -82,9 +82,14 @@ impl Authors {
         let upstream = Upstream::new("profiles", profiles);
         let loader = Twice(upstream.loader::<AuthorId, Author>("profiles"));
         let source = larder.source("profiles").feed(Arc::new(upstream)).open();
+        // 1. A load here holds the advisory lock of a profile, and asks the owner for it.
+        // 2. The owner has to load it too, and waits for whoever holds the lock: for us.
+        // So the lock is the owner's alone, and here it is not waited for or held to speak of.
+        // Test: `a_name_that_nobody_has_loaded_yet_is_loaded_without_waiting`.
         let policy = Policy {
             fail_safe: true,
             load_deadline: PATIENCE,
+            lock_wait: Duration::ZERO,
             ..Policy::default()
         };
         let keyspace = source.keyspace("profiles", loader).policy(policy).open()?;

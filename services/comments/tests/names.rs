@@ -9,6 +9,7 @@ use larder_host::on_both;
 use larder_host::trial::{Home, SOON, said};
 use larder_proto::profiles::v1::{DeleteProfileRequest, GetProfileRequest};
 use larder_testkit::wait_until;
+use std::time::{Duration, Instant};
 use support::{House, NOBODY, Node, OLD, People, STRONG, by, note, source, token};
 
 on_both!(
@@ -16,6 +17,7 @@ on_both!(
     a_rename_shows_in_every_list_as_soon_as_it_is_heard_of,
     a_strong_read_asks_both_databases,
     one_call_may_show_tokens_of_both_services,
+    a_name_that_nobody_has_loaded_yet_is_loaded_without_waiting,
     an_author_without_a_profile_has_no_name_until_there_is_one,
     a_rendered_list_is_a_hit_until_one_of_its_parts_moves,
     a_profile_loaded_by_one_service_is_a_hit_in_the_other,
@@ -135,6 +137,31 @@ async fn one_call_may_show_tokens_of_both_services(home: Home) -> Result<()> {
     ];
     let (names, _) = deaf.names("kettle", &both).await?;
     assert_eq!(names, ["Countess", "Bob", "Countess"]);
+    Ok(())
+}
+
+async fn a_name_that_nobody_has_loaded_yet_is_loaded_without_waiting(home: Home) -> Result<()> {
+    let house = House::new(home).await?;
+    for number in 0..10 {
+        let (id, author) = (format!("c{number}"), format!("author-{number}"));
+        house.people.create(&author, &author).await?;
+        house.comments.create(by(&id, "kettle", &author)).await?;
+    }
+    let began = Instant::now();
+    for number in 0..10 {
+        let comment = house
+            .comments
+            .get(&format!("c{number}"))
+            .await?
+            .into_inner();
+        assert_eq!(comment.author_display_name, comment.author_id);
+    }
+    // A lock that both wait for costs a second or two for each.
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     Ok(())
 }
 

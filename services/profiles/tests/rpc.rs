@@ -107,6 +107,13 @@ async fn a_version_is_never_used_twice_for_one_id(home: Home) -> Result<()> {
     )?;
     let returned = node.get_asking("ada", &strong).await?.into_inner().version;
     assert!(returned > again);
+    // A name that was another's.
+    let other = node.create(named("b", "B")).await?.into_inner().version;
+    node.delete("b", None).await?;
+    home.by_hand("profiles", "UPDATE profiles SET id = 'b' WHERE id = 'ada'")?;
+    let renamed = node.get_asking("b", &strong).await?.into_inner().version;
+    assert!(renamed > other);
+    assert!(node.create(ada()).await?.into_inner().version > returned);
     Ok(())
 }
 

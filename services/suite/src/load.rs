@@ -81,7 +81,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let made_products = load_products(database, *products, *seed).await?;
 
-    let made_comments = *comments; // TODO-COMMENTS
+    let journal = open(&larder_comments::Comments::detached(), database).await?;
+    let (progress, spread) = (bar(*comments, "comments"), (*products, *profiles));
+    let made_comments = larder_comments::sample::load(&journal, *comments, spread, *seed, |n| {
+        progress.set_position(n);
+    });
+    let made_comments = made_comments.await.context("loading comments")?;
+    progress.finish();
+
     settings.output.print(&Written {
         profiles: made_profiles,
         products: made_products,

@@ -221,7 +221,10 @@ impl Suite {
                         let service = larder_products::Products;
                         self.host(kind, replica, service, parts).await?;
                     }
-                    Kind::Comments => {} //TODO-COMMENTS
+                    Kind::Comments => {
+                        let service = larder_comments::Comments::new(self.profiles()?);
+                        self.host(kind, replica, service, parts).await?;
+                    }
                 }
             }
         }

@@ -15,7 +15,11 @@ const ROUNDS: usize = 15;
 
 async fn load(keys: Vec<String>, _: Ask) -> Result<Vec<Loaded<Bytes>>, load::Error> {
     let value = |key: &String| Some(Bytes::from(key.repeat(20)));
-    let loaded = |key| Loaded { value: value(key), tags: Vec::new(), proof: Proof::None };
+    let loaded = |key| Loaded {
+        value: value(key),
+        tags: Vec::new(),
+        proof: Proof::None,
+    };
     Ok(keys.iter().map(loaded).collect())
 }
 
@@ -28,10 +32,17 @@ fn main() {
             ..larder::Policy::default()
         };
         let source = larder.source("bench").open();
-        let keyspace = source.keyspace("bench", load).policy(policy).open().expect("a policy");
-        let bare: moka::sync::Cache<String, Bytes> =
-            moka::sync::Cache::builder().max_capacity(64 << 20).weigher(|_, v: &Bytes| v.len() as u32).build();
-        let keys: Arc<Vec<String>> = Arc::new((0..KEYS).map(|n| format!("profile-{n:06}")).collect());
+        let keyspace = source
+            .keyspace("bench", load)
+            .policy(policy)
+            .open()
+            .expect("a policy");
+        let bare: moka::sync::Cache<String, Bytes> = moka::sync::Cache::builder()
+            .max_capacity(64 << 20)
+            .weigher(|_, v: &Bytes| v.len() as u32)
+            .build();
+        let keys: Arc<Vec<String>> =
+            Arc::new((0..KEYS).map(|n| format!("profile-{n:06}")).collect());
         for key in keys.iter() {
             let answer = keyspace.get(key, &Read::bounded()).await.expect("loaded");
             bare.insert(key.clone(), answer.value().expect("a value").clone());
@@ -55,7 +66,9 @@ fn main() {
                 .collect();
             ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (ratio, bare, ours) = ratios[ROUNDS / 2];
-            println!("{threads} thread(s): bare {bare:.1} ns, larder {ours:.1} ns, ratio {ratio:.2}");
+            println!(
+                "{threads} thread(s): bare {bare:.1} ns, larder {ours:.1} ns, ratio {ratio:.2}"
+            );
         }
     });
 }

@@ -23,7 +23,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const KEYS: usize = 2_000;
 const ROUNDS: usize = 9;
 const WRITES: usize = 1_000;
-const EPOCH: Epoch = Epoch { system: 1, timeline: 0 };
+const EPOCH: Epoch = Epoch {
+    system: 1,
+    timeline: 0,
+};
 
 /// A database that costs nothing: rows are numbers, and transactions are counted.
 #[derive(Default)]
@@ -36,13 +39,20 @@ impl Table {
     fn write(&self, key: &str) -> Written {
         let mut journal = self.journal.lock().expect("no panics");
         journal.push(key.to_owned());
-        Written { epoch: EPOCH, xid: journal.len() as u64, tags: vec![Tag::of("rows", key)] }
+        Written {
+            epoch: EPOCH,
+            xid: journal.len() as u64,
+            tags: vec![Tag::of("rows", key)],
+        }
     }
 
     fn load(&self, keys: &[String]) -> Vec<Loaded<Bytes>> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         let last = self.journal.lock().expect("no panics").len() as u64;
-        let label = Label { epoch: EPOCH, snapshot: Snapshot::up_to(last) };
+        let label = Label {
+            epoch: EPOCH,
+            snapshot: Snapshot::up_to(last),
+        };
         let value = |key: &String| Bytes::from(format!("{last:08}{}", key.repeat(60)));
         let loaded = |key| Loaded {
             value: Some(value(key)),
@@ -54,13 +64,25 @@ impl Table {
 }
 
 impl Feed for Table {
-    fn round<'a>(&'a self, since: Option<&'a Coverage>) -> BoxFuture<'a, Result<Round, feed::Error>> {
+    fn round<'a>(
+        &'a self,
+        since: Option<&'a Coverage>,
+    ) -> BoxFuture<'a, Result<Round, feed::Error>> {
         let journal = self.journal.lock().expect("no panics");
         let known = since.map_or(0, |since| since.snapshot.xmin() as usize - 1);
-        let change = |(n, key): (usize, &String)| Change { tag: Tag::of("rows", key), xid: n as u64 + 1 };
+        let change = |(n, key): (usize, &String)| Change {
+            tag: Tag::of("rows", key),
+            xid: n as u64 + 1,
+        };
         let changes = journal.iter().enumerate().skip(known).map(change).collect();
         let snapshot = Snapshot::up_to(journal.len() as u64);
-        let round = Round { epoch: EPOCH, snapshot, low_marked: 0, low_dropped: 0, changes };
+        let round = Round {
+            epoch: EPOCH,
+            snapshot,
+            low_marked: 0,
+            low_dropped: 0,
+            changes,
+        };
         Box::pin(async { Ok(round) })
     }
 
@@ -83,20 +105,37 @@ async fn node(url: &str, table: &Arc<Table>, capacity_bytes: u64) -> Node {
         let loaded = loads.load(&keys);
         async move { Ok::<_, load::Error>(loaded) }
     };
-    let policy = Policy { capacity_bytes, ..Policy::default() };
-    let rows = source.keyspace("rows", loader).policy(policy).open().expect("a policy");
+    let policy = Policy {
+        capacity_bytes,
+        ..Policy::default()
+    };
+    let rows = source
+        .keyspace("rows", loader)
+        .policy(policy)
+        .open()
+        .expect("a policy");
     while !source.is_proven() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    Node { larder, source, rows }
+    Node {
+        larder,
+        source,
+        rows,
+    }
 }
 
 async fn bare(url: &str) -> redis::aio::MultiplexedConnection {
     use redis::IntoConnectionInfo as _;
     let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-    let info = url.into_connection_info().expect("an address").set_tcp_settings(tcp);
+    let info = url
+        .into_connection_info()
+        .expect("an address")
+        .set_tcp_settings(tcp);
     let client = redis::Client::open(info).expect("a client");
-    client.get_multiplexed_async_connection().await.expect("a server")
+    client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("a server")
 }
 
 fn median(mut samples: Vec<(f64, f64)>) -> (f64, f64, f64) {
@@ -114,13 +153,19 @@ fn main() {
     let redis = larder_testkit::redis::start().expect("redis-server");
     let url = redis.url();
     // One thread, so that what is measured is work and not where a task wakes up.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let table = Arc::new(Table::default());
         let filler = node(&url, &table, 64 << 20).await;
         let keys: Vec<String> = (0..KEYS).map(|n| format!("profile-{n:06}")).collect();
         for batch in keys.chunks(50) {
-            filler.rows.get_many(batch, &Read::bounded()).await.expect("loaded");
+            filler
+                .rows
+                .get_many(batch, &Read::bounded())
+                .await
+                .expect("loaded");
             while !filler.larder.is_settled() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -137,7 +182,12 @@ fn main() {
     });
 }
 
-async fn single(url: &str, table: &Arc<Table>, connection: &redis::aio::MultiplexedConnection, keys: &[String]) {
+async fn single(
+    url: &str,
+    table: &Arc<Table>,
+    connection: &redis::aio::MultiplexedConnection,
+    keys: &[String],
+) {
     for callers in [1, 32] {
         let mut samples = Vec::new();
         for _ in 0..ROUNDS {
@@ -148,8 +198,11 @@ async fn single(url: &str, table: &Arc<Table>, connection: &redis::aio::Multiple
                 .for_each_concurrent(callers, |key| async move {
                     let mut connection = connection.clone();
                     let name = format!("larder:v1:rows:{key}");
-                    let value: Option<Bytes> =
-                        redis::cmd("GET").arg(name).query_async(&mut connection).await.expect("a value");
+                    let value: Option<Bytes> = redis::cmd("GET")
+                        .arg(name)
+                        .query_async(&mut connection)
+                        .await
+                        .expect("a value");
                     assert!(value.is_some());
                 })
                 .await;
@@ -157,7 +210,11 @@ async fn single(url: &str, table: &Arc<Table>, connection: &redis::aio::Multiple
             let began = Instant::now();
             futures_util::stream::iter(keys)
                 .for_each_concurrent(callers, |key| async move {
-                    let answer = reader.rows.get(key, &Read::bounded()).await.expect("an answer");
+                    let answer = reader
+                        .rows
+                        .get(key, &Read::bounded())
+                        .await
+                        .expect("an answer");
                     assert_eq!(answer.origin, Origin::L2);
                 })
                 .await;
@@ -169,7 +226,12 @@ async fn single(url: &str, table: &Arc<Table>, connection: &redis::aio::Multiple
     }
 }
 
-async fn many(url: &str, table: &Arc<Table>, connection: &redis::aio::MultiplexedConnection, keys: &[String]) {
+async fn many(
+    url: &str,
+    table: &Arc<Table>,
+    connection: &redis::aio::MultiplexedConnection,
+    keys: &[String],
+) {
     let mut samples = Vec::new();
     for _ in 0..ROUNDS {
         let reader = &node(url, table, 64 << 20).await;
@@ -187,7 +249,11 @@ async fn many(url: &str, table: &Arc<Table>, connection: &redis::aio::Multiplexe
         let bare = began.elapsed();
         let began = Instant::now();
         for batch in keys.chunks(50) {
-            let answers = reader.rows.get_many(batch, &Read::bounded()).await.expect("answers");
+            let answers = reader
+                .rows
+                .get_many(batch, &Read::bounded())
+                .await
+                .expect("answers");
             assert!(answers.iter().all(|answer| answer.origin == Origin::L2));
         }
         let ours = began.elapsed();
@@ -206,16 +272,27 @@ fn p99(mut times: Vec<Duration>) -> (f64, f64) {
 /// From when the writer's call returned until the other process no longer serves the old value,
 /// beside from when PUBLISH returned until the message is there: both as the excess over 0.
 async fn propagation(url: &str, table: &Arc<Table>) {
-    let (writer, reader) = (node(url, table, 64 << 20).await, node(url, table, 64 << 20).await);
+    let (writer, reader) = (
+        node(url, table, 64 << 20).await,
+        node(url, table, 64 << 20).await,
+    );
     let key = "profile-000000".to_owned();
     let mut ours = Vec::new();
     for _ in 0..WRITES {
-        let old = reader.rows.get(&key, &Read::bounded()).await.expect("an answer");
+        let old = reader
+            .rows
+            .get(&key, &Read::bounded())
+            .await
+            .expect("an answer");
         let written = table.write(&key);
         let began = Instant::now();
         writer.source.wrote(written).await;
         let read = Read::bounded();
-        while reader.rows.peek(&key, &read).is_some_and(|now| now.value() == old.value()) {
+        while reader
+            .rows
+            .peek(&key, &read)
+            .is_some_and(|now| now.value() == old.value())
+        {
             tokio::task::yield_now().await;
         }
         ours.push(began.elapsed());
@@ -236,7 +313,12 @@ async fn propagation(url: &str, table: &Arc<Table>) {
     for sent in 1..=WRITES {
         let began = Instant::now();
         let payload = vec![7u8; 80];
-        let () = redis::cmd("PUBLISH").arg("bench").arg(payload).query_async(&mut publisher).await.expect("sent");
+        let () = redis::cmd("PUBLISH")
+            .arg("bench")
+            .arg(payload)
+            .query_async(&mut publisher)
+            .await
+            .expect("sent");
         while arrived.load(Ordering::SeqCst) < sent {
             tokio::task::yield_now().await;
         }
@@ -246,7 +328,11 @@ async fn propagation(url: &str, table: &Arc<Table>) {
     let (raw, ours) = (p99(raw), p99(ours));
     println!(
         "propagation from the call on: PUBLISH p50 {:.0} us p99 {:.0} us, write p50 {:.0} us p99 {:.0} us, ratio of p99 {:.2}",
-        raw.0, raw.1, ours.0, ours.1, ours.1 / raw.1
+        raw.0,
+        raw.1,
+        ours.0,
+        ours.1,
+        ours.1 / raw.1
     );
 }
 

@@ -43,7 +43,8 @@ impl Breaker {
     /// The source did not answer.
     pub(crate) fn failed(&self, now: Stamp) {
         if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= THRESHOLD {
-            self.open_until.store(now.after(PAUSE).as_nanos(), Ordering::Release);
+            self.open_until
+                .store(now.after(PAUSE).as_nanos(), Ordering::Release);
         }
     }
 }

@@ -48,7 +48,12 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         match self.look(key, read) {
             Look::Hit(answer) => Ok(answer),
             // Boxed, so that a hit does not carry the frame of a miss.
-            Look::Soft(copy) => self.clone().soft(key.clone(), copy, read.clone()).boxed().await,
+            Look::Soft(copy) => {
+                self.clone()
+                    .soft(key.clone(), copy, read.clone())
+                    .boxed()
+                    .await
+            }
             Look::Miss => self.clone().miss(key.clone(), read.clone()).boxed().await,
         }
     }
@@ -90,7 +95,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             answers.push(found);
         }
         if !wanted.is_empty() {
-            let fetched = self.fetch(wanted.into(), read, self.terms(read)).boxed().await;
+            let fetched = self
+                .fetch(wanted.into(), read, self.terms(read))
+                .boxed()
+                .await;
             let fetched = fetched.into_iter().collect::<Result<Vec<_>, _>>()?;
             for (place, which) in places {
                 answers[place] = Some(fetched[which].clone());
@@ -104,7 +112,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         let mut found = 0;
         for batch in keys.chunks(WARM_BATCH) {
             let answers = self.get_many(batch, &Read::bounded()).await?;
-            found += answers.iter().filter(|answer| answer.value().is_some()).count();
+            found += answers
+                .iter()
+                .filter(|answer| answer.value().is_some())
+                .count();
         }
         Ok(found)
     }
@@ -144,9 +155,17 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         match self.verdict(&entry, read, now) {
             Ok(age) if now < entry.soft_at => {
                 inner.counters.read(Outcome::L1);
-                Look::Hit(Answer { entry, origin: Origin::L1, age })
+                Look::Hit(Answer {
+                    entry,
+                    origin: Origin::L1,
+                    age,
+                })
             }
-            Ok(age) => Look::Soft(Answer { entry, origin: Origin::L1, age }),
+            Ok(age) => Look::Soft(Answer {
+                entry,
+                origin: Origin::L1,
+                age,
+            }),
             Err(miss) => self.refused(entry, miss, read, now),
         }
     }
@@ -182,7 +201,9 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     #[cold]
     fn rescue(&self, entry: &Entry<V>) -> bool {
         let inner = &*self.0;
-        let Some((epoch, xmin)) = entry.label else { return false };
+        let Some((epoch, xmin)) = entry.label else {
+            return false;
+        };
         let digest = &inner.source().digest;
         let Some(seq) = digest.rescue(epoch, xmin, inner.cell, &entry.cells) else {
             return false;
@@ -210,7 +231,11 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         // A proof says nothing of an entry that moved: it was true when it was loaded.
         let proven_at = if moved { Stamp::NEVER } else { proven_at };
         let age = judge::age(now, entry.loaded_at, proven_at);
-        Answer { entry, origin: Origin::Stale, age }
+        Answer {
+            entry,
+            origin: Origin::Stale,
+            age,
+        }
     }
 
     async fn miss(self, key: K, read: Read) -> Result<Answer<V>, Error> {
@@ -220,7 +245,11 @@ impl<K: Key, V: Value> Keyspace<K, V> {
 
     async fn fetch_one(&self, key: K, read: &Read, call: Terms) -> Result<Answer<V>, Error> {
         let mut answers = self.fetch([key].into(), read, call).await;
-        let missing = || Err(Error::CallerDeadline { keyspace: self.0.name.clone() });
+        let missing = || {
+            Err(Error::CallerDeadline {
+                keyspace: self.0.name.clone(),
+            })
+        };
         answers.pop().unwrap_or_else(missing)
     }
 
@@ -245,7 +274,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     }
 
     async fn renewed(self, key: K, read: Read) -> Result<Answer<V>, Error> {
-        let terms = Terms { renew: true, ..self.terms(&read) };
+        let terms = Terms {
+            renew: true,
+            ..self.terms(&read)
+        };
         self.fetch_one(key, &read, terms).await
     }
 
@@ -293,12 +325,22 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 break;
             }
             let some = || open.iter().map(|&n| keys[n].clone()).collect();
-            let wanted = if open.len() == keys.len() { keys.clone() } else { some() };
-            let terms = Terms { began: self.0.now(), ..call.clone() };
+            let wanted = if open.len() == keys.len() {
+                keys.clone()
+            } else {
+                some()
+            };
+            let terms = Terms {
+                began: self.0.now(),
+                ..call.clone()
+            };
             let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
             let alone = attempt == ATTEMPTS;
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
-            let flights = boarding.flights.iter().map(|(flight, _)| self.landings(flight, read));
+            let flights = boarding
+                .flights
+                .iter()
+                .map(|(flight, _)| self.landings(flight, read));
             let landings = join_all(flights).await;
             let now = self.0.now();
             for (&(flight, seat), &place) in boarding.seats.iter().zip(&open) {
@@ -311,14 +353,27 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 answers[place] = self.judge(landing, (*led, serves), read, &keys[place], now);
             }
         }
-        let missing = || Err(Error::CallerDeadline { keyspace: self.0.name.clone() });
-        answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+        let missing = || {
+            Err(Error::CallerDeadline {
+                keyspace: self.0.name.clone(),
+            })
+        };
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(missing))
+            .collect()
     }
 
     async fn landings(&self, flight: &Flight<V>, read: &Read) -> Result<Landings<V>, Error> {
-        let Some(deadline) = read.deadline else { return Ok(flight.landings().await) };
-        let late = |_| Error::CallerDeadline { keyspace: self.0.name.clone() };
-        tokio::time::timeout_at(deadline, flight.landings()).await.map_err(late)
+        let Some(deadline) = read.deadline else {
+            return Ok(flight.landings().await);
+        };
+        let late = |_| Error::CallerDeadline {
+            keyspace: self.0.name.clone(),
+        };
+        tokio::time::timeout_at(deadline, flight.landings())
+            .await
+            .map_err(late)
     }
 
     /// Whether what a flight brought is an answer to this call; `None` sends it on another.

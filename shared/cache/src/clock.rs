@@ -30,7 +30,10 @@ impl Stamp {
 
     /// The moment `span` later.
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -62,7 +65,9 @@ impl Clock {
     /// clock's wall clock moves with it.
     pub(crate) fn wall(&self) -> Duration {
         match &self.0 {
-            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
             Some(nanos) => Duration::from_nanos(nanos.load(Ordering::Acquire)),
         }
     }
@@ -84,5 +89,9 @@ fn machine_now() -> Stamp {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
     let time = rustix::time::clock_gettime(CLOCK);
-    Stamp((time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
+    Stamp(
+        (time.tv_sec as u64)
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(time.tv_nsec as u64),
+    )
 }

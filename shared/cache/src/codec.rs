@@ -49,7 +49,11 @@ pub(crate) fn seal(message: &mut BytesMut, name: &str, key: Option<&SealKey>) {
 
 /// The message without its seal, if the seal is right.
 pub(crate) fn unseal(mut message: Bytes, name: &str, key: Option<&SealKey>) -> Option<Bytes> {
-    let seal_bytes = if key.is_some() { KEYED_SEAL_BYTES } else { PLAIN_SEAL_BYTES };
+    let seal_bytes = if key.is_some() {
+        KEYED_SEAL_BYTES
+    } else {
+        PLAIN_SEAL_BYTES
+    };
     let body = message.len().checked_sub(seal_bytes)?;
     let seal = message.split_off(body);
     let right = match key {
@@ -131,7 +135,10 @@ pub(crate) fn put_epoch(out: &mut BytesMut, epoch: Epoch) {
 
 pub(crate) fn epoch(from: &mut Bytes) -> Option<Epoch> {
     let system = fixed(from)?;
-    Some(Epoch { system, timeline: u32::try_from(number(from)?).ok()? })
+    Some(Epoch {
+        system,
+        timeline: u32::try_from(number(from)?).ok()?,
+    })
 }
 
 /// A label: the epoch, then `xmin`, the distance to `xmax`, and the gaps between what is in
@@ -164,7 +171,10 @@ pub(crate) fn label(from: &mut Bytes) -> Option<Label> {
         Some(last)
     });
     let in_progress = in_progress.collect::<Option<Vec<_>>>()?;
-    Some(Label { epoch, snapshot: Snapshot::new(xmin, xmax, in_progress).ok()? })
+    Some(Label {
+        epoch,
+        snapshot: Snapshot::new(xmin, xmax, in_progress).ok()?,
+    })
 }
 
 pub(crate) fn put_tags(out: &mut BytesMut, tags: &[Tag]) {

@@ -171,8 +171,14 @@ impl Digest {
             return cell;
         }
         let free = self.hashed + state.keyspaces.len();
-        let cell = if free < self.cells.len() { free as u32 } else { self.slot(tag) };
-        self.cells[cell as usize].xid.fetch_max(state.highest, Ordering::Relaxed);
+        let cell = if free < self.cells.len() {
+            free as u32
+        } else {
+            self.slot(tag)
+        };
+        self.cells[cell as usize]
+            .xid
+            .fetch_max(state.highest, Ordering::Relaxed);
         state.keyspaces.insert(tag, cell);
         cell
     }
@@ -192,12 +198,7 @@ impl Digest {
     ///
     /// Rounds come one at a time, from one task. A line always moves its cell, hinted or not:
     /// hints are never believed, so a lying one can cost speed but not truth.
-    pub fn apply_round(
-        &self,
-        since: Option<&Coverage>,
-        round: &Round,
-        asked_at: Stamp,
-    ) -> Applied {
+    pub fn apply_round(&self, since: Option<&Coverage>, round: &Round, asked_at: Stamp) -> Applied {
         let mut state = self.lock();
         let same_life = since.filter(|since| since.epoch == round.epoch);
         if let Some(since) = same_life {
@@ -222,8 +223,12 @@ impl Digest {
         self.applied.store(seq, Ordering::Release);
         state.advance(round);
         // Last: a proof vouches for all that came before it.
-        self.proven_at.fetch_max(asked_at.as_nanos(), Ordering::Release);
-        Applied::Round { lines: round.changes.len(), whole }
+        self.proven_at
+            .fetch_max(asked_at.as_nanos(), Ordering::Release);
+        Applied::Round {
+            lines: round.changes.len(),
+            whole,
+        }
     }
 
     /// A start, a gap, or a new life of the source: what was dropped from the journal was never
@@ -249,7 +254,10 @@ impl Digest {
         if state.epoch != Some(written.epoch) {
             return Hinted::Foreign;
         }
-        let visible = state.coverage.as_ref().is_some_and(|c| c.snapshot.sees(written.xid));
+        let visible = state
+            .coverage
+            .as_ref()
+            .is_some_and(|c| c.snapshot.sees(written.xid));
         // The same hint, that is: one that names the transaction and other tags is a lie, or the
         // truth after a lie.
         let touched = written.touched();
@@ -259,7 +267,14 @@ impl Digest {
         }
         let seq = self.next_seq();
         for &tag in &written.tags {
-            self.hit(&mut state, Change { tag, xid: written.xid }, seq);
+            self.hit(
+                &mut state,
+                Change {
+                    tag,
+                    xid: written.xid,
+                },
+                seq,
+            );
         }
         self.applied.store(seq, Ordering::Release);
         if state.pending.len() == PENDING {
@@ -267,7 +282,12 @@ impl Digest {
             return Hinted::Overflowed;
         }
         let tags = written.tags.as_slice().into();
-        state.pending.push_back(Pending { xid: written.xid, touched, tags, rounds: 0 });
+        state.pending.push_back(Pending {
+            xid: written.xid,
+            touched,
+            tags,
+            rounds: 0,
+        });
         Hinted::Applied
     }
 
@@ -304,18 +324,16 @@ impl Digest {
                 return Err(Refused::Label);
             }
         }
-        Ok(Admission { captured: self.captured(), proven_at, cells })
+        Ok(Admission {
+            captured: self.captured(),
+            proven_at,
+            cells,
+        })
     }
 
     /// A new position for an entry that moved, when its label shows that it reflects what moved
     /// it: a write's hint and then its round move the entry twice, and it was loaded between.
-    pub fn rescue(
-        &self,
-        epoch: Epoch,
-        xmin: Xid,
-        keyspace: u32,
-        cells: &[u32],
-    ) -> Option<Seq> {
+    pub fn rescue(&self, epoch: Epoch, xmin: Xid, keyspace: u32, cells: &[u32]) -> Option<Seq> {
         let state = self.lock();
         if state.epoch != Some(epoch) || state.coverage.is_none() {
             return None;
@@ -336,7 +354,10 @@ impl Digest {
         if state.epoch != Some(token.epoch) {
             return false;
         }
-        let visible = state.coverage.as_ref().is_some_and(|c| c.snapshot.sees(token.xid));
+        let visible = state
+            .coverage
+            .as_ref()
+            .is_some_and(|c| c.snapshot.sees(token.xid));
         let its = |hint: &Pending| {
             hint.xid == token.xid && (token.touched == 0 || hint.touched == token.touched)
         };
@@ -350,7 +371,12 @@ impl Digest {
         let epoch = state.epoch?;
         let cells = self.resolve(&state, tags);
         let xid = cells.iter().map(|&cell| self.touched(cell)).max()?;
-        (xid > 0).then_some(Token { source: self.source, epoch, xid, touched: 0 })
+        (xid > 0).then_some(Token {
+            source: self.source,
+            epoch,
+            xid,
+            touched: 0,
+        })
     }
 
     /// The epoch known now.
@@ -377,7 +403,13 @@ impl Digest {
     }
 
     fn resolve(&self, state: &State, tags: &[Tag]) -> Cells {
-        let cell = |tag| state.keyspaces.get(tag).copied().unwrap_or_else(|| self.slot(*tag));
+        let cell = |tag| {
+            state
+                .keyspaces
+                .get(tag)
+                .copied()
+                .unwrap_or_else(|| self.slot(*tag))
+        };
         tags.iter().map(cell).collect()
     }
 
@@ -429,6 +461,8 @@ impl State {
 
 impl Pending {
     fn concerns(&self, tags: &[Tag]) -> bool {
-        self.tags.iter().any(|tag| *tag == Tag::all() || tags.contains(tag))
+        self.tags
+            .iter()
+            .any(|tag| *tag == Tag::all() || tags.contains(tag))
     }
 }

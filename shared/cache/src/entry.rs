@@ -65,7 +65,10 @@ impl<V> Entry<V> {
     /// A label that is certainly right: of the entry's own, what lies below its `xmin`.
     pub(crate) fn weak_label(&self) -> Option<Label> {
         let (epoch, xmin) = self.label?;
-        Some(Label { epoch, snapshot: Snapshot::up_to(xmin.saturating_sub(1)) })
+        Some(Label {
+            epoch,
+            snapshot: Snapshot::up_to(xmin.saturating_sub(1)),
+        })
     }
 
     pub(crate) fn recapture(&self, seq: Seq) {

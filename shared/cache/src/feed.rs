@@ -57,7 +57,12 @@ pub struct Written {
 impl Written {
     /// The receipt of this write to the source with this hash.
     pub fn token(&self, source: u64) -> Token {
-        Token { source, epoch: self.epoch, xid: self.xid, touched: self.touched() }
+        Token {
+            source,
+            epoch: self.epoch,
+            xid: self.xid,
+            touched: self.touched(),
+        }
     }
 
     /// A hash of all that it touched, in whatever order; never 0.
@@ -107,10 +112,7 @@ pub enum Error {
 pub trait Feed: Send + Sync + 'static {
     /// The round since `since`; with `None`, every line that the journal still holds. A feed that
     /// finds `since` to be of another epoch also answers with every line.
-    fn round<'a>(
-        &'a self,
-        since: Option<&'a Coverage>,
-    ) -> BoxFuture<'a, Result<Round, Error>>;
+    fn round<'a>(&'a self, since: Option<&'a Coverage>) -> BoxFuture<'a, Result<Round, Error>>;
 
     /// Writes lines in a transaction of their own, so that every process moves these tags
     /// whatever becomes of the hints.

@@ -49,7 +49,13 @@ impl<K: Key, V: Value> Fill<K, V> {
     pub(crate) fn new(keyspace: Arc<Inner<K, V>>, keys: Arc<[K]>, terms: Terms) -> Self {
         let names = keys.iter().map(|key| keyspace.remote_name(key)).collect();
         let landed = keys.iter().map(|_| None).collect();
-        Self { keyspace, terms, keys, names, landed }
+        Self {
+            keyspace,
+            terms,
+            keys,
+            names,
+            landed,
+        }
     }
 
     pub(crate) async fn run(mut self) -> Vec<Landed<V>> {
@@ -63,12 +69,17 @@ impl<K: Key, V: Value> Fill<K, V> {
         self.load(&rest, None).await;
         let keyspace = &self.keyspace;
         let missing = || Err(keyspace.broken("a key was left out"));
-        self.landed.into_iter().map(|landed| landed.unwrap_or_else(missing)).collect()
+        self.landed
+            .into_iter()
+            .map(|landed| landed.unwrap_or_else(missing))
+            .collect()
     }
 
     /// The keys that have no result yet.
     fn open(&self) -> Vec<usize> {
-        (0..self.keys.len()).filter(|&index| self.landed[index].is_none()).collect()
+        (0..self.keys.len())
+            .filter(|&index| self.landed[index].is_none())
+            .collect()
     }
 
     /// A value from the remote tier needs a proof, and cannot be shown to reflect a write that
@@ -91,7 +102,10 @@ impl<K: Key, V: Value> Fill<K, V> {
             counters.miss(Miss::RemoteFailed);
             return;
         };
-        let now = (self.keyspace.now(), self.keyspace.source().core.wall_millis());
+        let now = (
+            self.keyspace.now(),
+            self.keyspace.source().core.wall_millis(),
+        );
         let mut taken = Vec::new();
         for (&index, value) in open.iter().zip(values) {
             let parcel = value.ok_or(Miss::RemoteCold);
@@ -99,7 +113,10 @@ impl<K: Key, V: Value> Fill<K, V> {
             match entry {
                 Ok(entry) => {
                     taken.push((self.keys[index].clone(), entry.clone()));
-                    self.landed[index] = Some(Ok(Landing { entry, origin: Origin::L2 }));
+                    self.landed[index] = Some(Ok(Landing {
+                        entry,
+                        origin: Origin::L2,
+                    }));
                 }
                 Err(miss) => counters.miss(miss),
             }
@@ -120,7 +137,10 @@ impl<K: Key, V: Value> Fill<K, V> {
         if few {
             insert();
         } else {
-            self.keyspace.source().core.spawn_behind(async move { insert() });
+            self.keyspace
+                .source()
+                .core
+                .spawn_behind(async move { insert() });
         }
     }
 
@@ -131,7 +151,9 @@ impl<K: Key, V: Value> Fill<K, V> {
         now: (Stamp, u64),
     ) -> Result<Arc<Entry<V>>, Miss> {
         let (key, name) = (&self.keys[index], &self.names[index]);
-        let entry = self.keyspace.open_parcel(key, name, bytes, now, self.terms.max_staleness)?;
+        let entry = self
+            .keyspace
+            .open_parcel(key, name, bytes, now, self.terms.max_staleness)?;
         if self.terms.renew && now.0 >= entry.soft_at {
             return Err(Miss::RemoteExpired);
         }
@@ -163,7 +185,11 @@ impl<K: Key, V: Value> Fill<K, V> {
             let held = Held::new(&self.keyspace, owner, locks, &won);
             self.take(&open, values);
 
-            let mine = open.iter().zip(&won).filter(|(_, won)| **won).map(|(n, _)| *n);
+            let mine = open
+                .iter()
+                .zip(&won)
+                .filter(|(_, won)| **won)
+                .map(|(n, _)| *n);
             let mine: Vec<usize> = mine.filter(|&n| self.landed[n].is_none()).collect();
             self.load(&mine, Some(held)).await;
             if self.open().is_empty() || Instant::now() >= give_up {
@@ -185,7 +211,10 @@ impl<K: Key, V: Value> Fill<K, V> {
                 let mut items = Vec::new();
                 for (&index, loaded) in indexes.iter().zip(loaded) {
                     let entry = self.settle(index, loaded, captured, asked_at, &mut items);
-                    self.landed[index] = Some(Ok(Landing { entry, origin: Origin::Source }));
+                    self.landed[index] = Some(Ok(Landing {
+                        entry,
+                        origin: Origin::Source,
+                    }));
                 }
                 self.store_behind(items, held);
             }
@@ -216,7 +245,11 @@ impl<K: Key, V: Value> Fill<K, V> {
         let turn = tokio::time::timeout(limit, source.loads.acquire()).await;
         let _turn = match turn {
             Ok(Ok(turn)) => turn,
-            Ok(Err(_)) | Err(_) => return Err(Error::Overloaded { keyspace: name.clone() }),
+            Ok(Err(_)) | Err(_) => {
+                return Err(Error::Overloaded {
+                    keyspace: name.clone(),
+                });
+            }
         };
         let ask = self.ask(indexes);
         // Before the source is read: what moves from here on moves the entry.
@@ -227,9 +260,15 @@ impl<K: Key, V: Value> Fill<K, V> {
         let loaded = match tokio::time::timeout(limit, load).await {
             Ok(Ok(Ok(loaded))) if loaded.len() == keys.len() => Ok(loaded),
             Ok(Ok(Ok(_))) => Err(keyspace.broken("it answered for more or fewer keys")),
-            Ok(Ok(Err(cause))) => Err(Error::Load { keyspace: name.clone(), cause }),
+            Ok(Ok(Err(cause))) => Err(Error::Load {
+                keyspace: name.clone(),
+                cause,
+            }),
             Ok(Err(_)) => Err(keyspace.broken("it panicked")),
-            Err(_) => Err(Error::LoadDeadline { keyspace: name.clone(), limit }),
+            Err(_) => Err(Error::LoadDeadline {
+                keyspace: name.clone(),
+                limit,
+            }),
         };
         keyspace.counters.loaded(began.elapsed(), loaded.is_err());
         match &loaded {
@@ -250,9 +289,15 @@ impl<K: Key, V: Value> Fill<K, V> {
         tags.dedup();
         let mut tokens = self.terms.tokens.clone();
         tokens.extend(self.keyspace.source().digest.newest(&tags));
-        let max_staleness =
-            if self.terms.strong { Duration::ZERO } else { self.terms.max_staleness };
-        Ask { max_staleness, tokens }
+        let max_staleness = if self.terms.strong {
+            Duration::ZERO
+        } else {
+            self.terms.max_staleness
+        };
+        Ask {
+            max_staleness,
+            tokens,
+        }
     }
 
     /// Makes an entry of what was loaded, and keeps it where its proof allows.
@@ -308,7 +353,9 @@ impl<K: Key, V: Value> Fill<K, V> {
                 keyspace.source().feed.is_none()
             }
         };
-        draft.label = label.as_ref().map(|label| (label.epoch, label.snapshot.xmin()));
+        draft.label = label
+            .as_ref()
+            .map(|label| (label.epoch, label.snapshot.xmin()));
         // What may not be kept has expired: those who called before it was loaded get it, and to
         // anybody else it is no cached value.
         let lives = || keyspace.lives(draft.value.is_none());
@@ -347,7 +394,10 @@ impl<K: Key, V: Value> Fill<K, V> {
 
 impl<K: Key, V: Value> Inner<K, V> {
     fn broken(&self, problem: &'static str) -> Error {
-        Error::BrokenLoader { keyspace: self.name.clone(), problem }
+        Error::BrokenLoader {
+            keyspace: self.name.clone(),
+            problem,
+        }
     }
 }
 
@@ -363,7 +413,11 @@ impl<K: Key, V: Value> Held<K, V> {
     fn new(keyspace: &Arc<Inner<K, V>>, owner: u64, locks: Vec<String>, won: &[bool]) -> Self {
         let locks = locks.into_iter().zip(won).filter(|(_, won)| **won);
         let locks = locks.map(|(lock, _)| lock).collect();
-        Self { keyspace: keyspace.clone(), owner, locks }
+        Self {
+            keyspace: keyspace.clone(),
+            owner,
+            locks,
+        }
     }
 }
 

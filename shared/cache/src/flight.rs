@@ -52,7 +52,10 @@ pub(crate) struct Landing<V> {
 
 impl<V> Clone for Landing<V> {
     fn clone(&self) -> Self {
-        Self { entry: self.entry.clone(), origin: self.origin }
+        Self {
+            entry: self.entry.clone(),
+            origin: self.origin,
+        }
     }
 }
 
@@ -106,7 +109,10 @@ struct Booking<V> {
 
 impl<K: Clone + Eq + Hash, V> Default for Flights<K, V> {
     fn default() -> Self {
-        Self { under_way: Mutex::default(), next: AtomicU64::new(0) }
+        Self {
+            under_way: Mutex::default(),
+            next: AtomicU64::new(0),
+        }
     }
 }
 
@@ -127,12 +133,16 @@ where
     where
         F: Future<Output = Vec<Result<Landing<V>, Error>>> + Send + 'static,
     {
-        let mut boarding = Boarding { flights: Vec::new(), seats: Vec::with_capacity(keys.len()) };
+        let mut boarding = Boarding {
+            flights: Vec::new(),
+            seats: Vec::with_capacity(keys.len()),
+        };
         let mut seatless = Vec::new();
         let mut under_way = self.lock();
         for (place, key) in keys.iter().enumerate() {
             let booking = under_way.get(key).filter(|_| !alone);
-            let found = booking.and_then(|booking| Some((booking.flight.upgrade()?, booking.index)));
+            let found =
+                booking.and_then(|booking| Some((booking.flight.upgrade()?, booking.index)));
             match found {
                 Some((flight, index)) => {
                     let flight = boarding.flight(flight, false);
@@ -150,7 +160,11 @@ where
             let mine: Arc<[K]> = if all { keys.clone() } else { some() };
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let booked = if alone { Arc::default() } else { mine.clone() };
-            let clear = Clear { flights: self.clone(), number, keys: booked };
+            let clear = Clear {
+                flights: self.clone(),
+                number,
+                keys: booked,
+            };
             let work = begin(mine.clone());
             let landings = async move {
                 let landings = work.await;
@@ -158,15 +172,28 @@ where
                 landings.into()
             };
             let landings = landings.boxed().shared();
-            let flight = Arc::new(Flight { terms: terms.clone(), landings });
+            let flight = Arc::new(Flight {
+                terms: terms.clone(),
+                landings,
+            });
             if !alone {
                 for (index, key) in mine.iter().enumerate() {
                     let flight = Arc::downgrade(&flight);
-                    under_way.insert(key.clone(), Booking { number, flight, index });
+                    under_way.insert(
+                        key.clone(),
+                        Booking {
+                            number,
+                            flight,
+                            index,
+                        },
+                    );
                 }
             }
             let led = boarding.flight(flight, true);
-            let new = boarding.seats.iter_mut().filter(|(flight, _)| *flight == usize::MAX);
+            let new = boarding
+                .seats
+                .iter_mut()
+                .filter(|(flight, _)| *flight == usize::MAX);
             new.for_each(|(flight, _)| *flight = led);
         }
         boarding
@@ -176,13 +203,17 @@ where
 impl<K: Eq + Hash, V> Flights<K, V> {
     /// Whether a flight is under way for this key.
     pub(crate) fn carries(&self, key: &K) -> bool {
-        self.lock().get(key).is_some_and(|booking| booking.flight.strong_count() > 0)
+        self.lock()
+            .get(key)
+            .is_some_and(|booking| booking.flight.strong_count() > 0)
     }
 }
 
 impl<K, V> Flights<K, V> {
     fn lock(&self) -> MutexGuard<'_, UnderWay<K, V>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,7 +229,10 @@ impl<K: Eq + Hash, V> Drop for Clear<K, V> {
         let mut under_way = self.flights.lock();
         for key in self.keys.iter() {
             // A flight that everybody left may have been followed by another already.
-            if under_way.get(key).is_some_and(|booking| booking.number == self.number) {
+            if under_way
+                .get(key)
+                .is_some_and(|booking| booking.number == self.number)
+            {
                 under_way.remove(key);
             }
         }

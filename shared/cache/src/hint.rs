@@ -73,9 +73,18 @@ impl Hint {
         let xid = codec::number(&mut from)?;
         let tags = codec::tags(&mut from)?;
         let count = codec::number(&mut from).filter(|&count| count <= MAX_PUSHED)?;
-        let pushed = (0..count).map(|_| Pushed::decode(&mut from)).collect::<Option<_>>()?;
+        let pushed = (0..count)
+            .map(|_| Pushed::decode(&mut from))
+            .collect::<Option<_>>()?;
         let written = Written { epoch, xid, tags };
-        let hint = Self { source, sender, sent_micros, written, journalled, pushed };
+        let hint = Self {
+            source,
+            sender,
+            sent_micros,
+            written,
+            journalled,
+            pushed,
+        };
         (!from.has_remaining()).then_some(hint)
     }
 }
@@ -83,7 +92,11 @@ impl Hint {
 impl Pushed {
     fn decode(from: &mut Bytes) -> Option<Self> {
         let text = |from: &mut Bytes| String::from_utf8(codec::bytes(from)?.into()).ok();
-        Some(Self { keyspace: text(from)?, key: text(from)?, parcel: codec::bytes(from)? })
+        Some(Self {
+            keyspace: text(from)?,
+            key: text(from)?,
+            parcel: codec::bytes(from)?,
+        })
     }
 }
 

@@ -53,11 +53,7 @@ pub fn verdict(
 ///
 /// Only `xmin` will do. Below it everything had ended; between `xmin` and `xmax` some had not,
 /// and a cell keeps only the highest of many transactions, so a lower one may be invisible.
-pub fn label_clears(
-    xmin: Xid,
-    horizon: Xid,
-    touched: impl IntoIterator<Item = Xid>,
-) -> bool {
+pub fn label_clears(xmin: Xid, horizon: Xid, touched: impl IntoIterator<Item = Xid>) -> bool {
     xmin >= horizon && touched.into_iter().all(|xid| xmin > xid)
 }
 
@@ -69,6 +65,5 @@ pub fn label_covers(
     coverage: &Snapshot,
     pending: impl IntoIterator<Item = Xid>,
 ) -> bool {
-    coverage.within(&label.snapshot)
-        && pending.into_iter().all(|xid| label.snapshot.sees(xid))
+    coverage.within(&label.snapshot) && pending.into_iter().all(|xid| label.snapshot.sees(xid))
 }

@@ -47,7 +47,12 @@ pub(crate) struct Inner<K: Key, V: Value> {
 
 impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
     pub(crate) fn new(source: Source, name: &str, loader: Box<dyn Load<K, V>>) -> Self {
-        Self { source, name: name.to_owned(), loader, policy: Policy::default() }
+        Self {
+            source,
+            name: name.to_owned(),
+            loader,
+            policy: Policy::default(),
+        }
     }
 
     /// What it promises and may spend.
@@ -129,7 +134,11 @@ impl<K: Key, V: Value> Inner<K, V> {
     /// When a value stored now expires: `(soft, hard)`, from now, jittered together.
     pub(crate) fn lives(&self, absent: bool) -> (Duration, Duration) {
         let policy = &self.policy;
-        let hard = if absent { policy.absent_ttl } else { policy.hard_ttl };
+        let hard = if absent {
+            policy.absent_ttl
+        } else {
+            policy.hard_ttl
+        };
         let share = (self.source().core.draw() >> 11) as f64 / (1u64 << 53) as f64;
         let keep = 1.0 - policy.jitter * share;
         let hard = hard.mul_f64(keep);
@@ -149,7 +158,9 @@ impl<K: Key, V: Value> Inner<K, V> {
         let core = &self.source().core;
         let parcel = Parcel::unpack(bytes, name, core.seal.as_ref());
         let parcel = parcel.ok_or(Miss::RemoteCorrupt)?;
-        let value = parcel.payload.map(|bytes| V::decode(bytes).ok_or(Miss::RemoteCorrupt));
+        let value = parcel
+            .payload
+            .map(|bytes| V::decode(bytes).ok_or(Miss::RemoteCorrupt));
         let value = value.transpose()?;
         let life = |until: u64| Duration::from_millis(until.saturating_sub(wall_millis));
         let (soft, hard) = (life(parcel.soft_millis), life(parcel.hard_millis));
@@ -186,7 +197,10 @@ impl<K: Key, V: Value> Inner<K, V> {
     pub(crate) fn item(&self, name: String, entry: &Entry<V>, label: Label) -> Option<Item> {
         let core = &self.source().core;
         let payload = entry.value.as_ref().map(V::encode);
-        if payload.as_ref().is_some_and(|bytes| bytes.len() > self.policy.largest_bytes) {
+        if payload
+            .as_ref()
+            .is_some_and(|bytes| bytes.len() > self.policy.largest_bytes)
+        {
             return None;
         }
         let (now, wall) = (self.now(), core.wall_millis());
@@ -202,6 +216,10 @@ impl<K: Key, V: Value> Inner<K, V> {
         let value = parcel.pack(&name, self.policy.compress_from_bytes, core.seal.as_ref());
         // Redis knows milliseconds, and refuses none at all.
         let ttl = left(entry.hard_at).max(Duration::from_millis(1));
-        Some(Item { key: name, value, ttl })
+        Some(Item {
+            key: name,
+            value,
+            ttl,
+        })
     }
 }

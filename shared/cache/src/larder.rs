@@ -85,7 +85,10 @@ impl Larder {
     pub async fn close(&self, limit: Duration) {
         self.0.stop.cancel();
         self.0.tasks.close();
-        if tokio::time::timeout(limit, self.0.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(limit, self.0.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(?limit, "the cache's tasks did not end in time");
         }
     }
@@ -149,7 +152,7 @@ impl Core {
     /// Runs a task until it ends or the larder is closed.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        
+
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -171,7 +174,8 @@ impl Core {
     /// A number like no other of this process's or another's: spreads expiries, and tells the
     /// owners of locks apart.
     pub(crate) fn draw(&self) -> u64 {
-        self.seed.hash_one(self.drawn.fetch_add(1, Ordering::Relaxed))
+        self.seed
+            .hash_one(self.drawn.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn wall_micros(&self) -> u64 {

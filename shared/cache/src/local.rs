@@ -30,7 +30,10 @@ impl<K: Key, V: Value> Local<K, V> {
             .eviction_policy(eviction)
             .eviction_listener(move |_, _, cause| counters.evicted(cause_of(cause)))
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { entries, largest: policy.largest_bytes }
+        Self {
+            entries,
+            largest: policy.largest_bytes,
+        }
     }
 
     #[inline]
@@ -55,7 +58,11 @@ impl<K: Key, V: Value> Local<K, V> {
 fn weight<V: Value>(entry: &Entry<V>) -> usize {
     let value = entry.value.as_ref().map_or(0, Value::weight);
     let tags = size_of_val(&*entry.tags);
-    let spilled = if entry.cells.spilled() { size_of_val(&*entry.cells) } else { 0 };
+    let spilled = if entry.cells.spilled() {
+        size_of_val(&*entry.cells)
+    } else {
+        0
+    };
     OVERHEAD_BYTES + value + tags + spilled
 }
 

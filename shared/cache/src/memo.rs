@@ -21,7 +21,9 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// The answer, as a part of something that is made of it.
     pub fn part(&self, answer: &Answer<V>) -> Part {
         let (keyspace, answer) = (self.clone(), answer.clone());
-        Part(Box::new(move |read, now| keyspace.still(&answer, read, now)))
+        Part(Box::new(move |read, now| {
+            keyspace.still(&answer, read, now)
+        }))
     }
 }
 
@@ -33,7 +35,10 @@ pub struct Memo<K, R> {
 
 impl<K, R> Clone for Memo<K, R> {
     fn clone(&self) -> Self {
-        Self { clock: self.clock.clone(), made: self.made.clone() }
+        Self {
+            clock: self.clock.clone(),
+            made: self.made.clone(),
+        }
     }
 }
 
@@ -53,13 +58,23 @@ where
             let bytes = made.result_bytes + made.parts.len() * 128 + 256;
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
-        let made = moka::sync::Cache::builder().max_capacity(capacity_bytes).weigher(weigh);
-        Self { clock, made: made.build_with_hasher(foldhash::fast::RandomState::default()) }
+        let made = moka::sync::Cache::builder()
+            .max_capacity(capacity_bytes)
+            .weigher(weigh);
+        Self {
+            clock,
+            made: made.build_with_hasher(foldhash::fast::RandomState::default()),
+        }
     }
 
     /// What was made for this key and how far behind its sources it can be, if all of its parts
     /// would still be answers to `read`. Only a bounded read is answered from a memo.
-    pub fn get<T>(&self, key: &K, read: &Read, take: impl FnOnce(&R) -> T) -> Option<(T, Duration)> {
+    pub fn get<T>(
+        &self,
+        key: &K,
+        read: &Read,
+        take: impl FnOnce(&R) -> T,
+    ) -> Option<(T, Duration)> {
         if matches!(read.freshness, Freshness::Strong | Freshness::Any) {
             return None;
         }
@@ -74,6 +89,13 @@ where
 
     /// Keeps what was made of these parts; `result_bytes` is what it takes in memory.
     pub fn put(&self, key: K, parts: Vec<Part>, result: R, result_bytes: usize) {
-        self.made.insert(key, Arc::new(Made { result, parts: parts.into(), result_bytes }));
+        self.made.insert(
+            key,
+            Arc::new(Made {
+                result,
+                parts: parts.into(),
+                result_bytes,
+            }),
+        );
     }
 }

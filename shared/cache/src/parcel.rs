@@ -73,7 +73,13 @@ impl Parcel {
             ABSENT if !from.has_remaining() => None,
             _ => return None,
         };
-        Some(Self { label, tags, soft_millis, hard_millis, payload })
+        Some(Self {
+            label,
+            tags,
+            soft_millis,
+            hard_millis,
+            payload,
+        })
     }
 }
 
@@ -100,13 +106,20 @@ mod tests {
             (any::<u8>(), 0usize..4096).prop_map(|(byte, length)| Some(vec![byte; length])),
         ];
         let label = (any::<u64>(), any::<u32>(), 0u64..1 << 50, 0u64..5);
-        let rest = (proptest::collection::vec(any::<u64>(), 0..5), any::<u64>(), any::<u64>());
+        let rest = (
+            proptest::collection::vec(any::<u64>(), 0..5),
+            any::<u64>(),
+            any::<u64>(),
+        );
         (label, rest, payload).prop_map(|(label, (tags, soft_millis, hard_millis), payload)| {
             let (system, timeline, xmin, open) = label;
             let in_progress = (0..open).map(|n| xmin + 2 * n).collect();
             let snapshot = Snapshot::new(xmin, xmin + 10, in_progress).expect("in bounds");
             Parcel {
-                label: Label { epoch: Epoch { system, timeline }, snapshot },
+                label: Label {
+                    epoch: Epoch { system, timeline },
+                    snapshot,
+                },
                 tags: tags.into_iter().map(Tag).collect(),
                 soft_millis,
                 hard_millis,
@@ -116,7 +129,10 @@ mod tests {
     }
 
     fn keys() -> impl Strategy<Value = Option<SealKey>> {
-        prop_oneof![Just(None), any::<[u8; 32]>().prop_map(|key| Some(SealKey::new(key)))]
+        prop_oneof![
+            Just(None),
+            any::<[u8; 32]>().prop_map(|key| Some(SealKey::new(key)))
+        ]
     }
 
     proptest! {

@@ -36,7 +36,10 @@ pub struct Read {
 impl Read {
     /// From the source.
     pub fn strong() -> Self {
-        Self { freshness: Freshness::Strong, ..Self::default() }
+        Self {
+            freshness: Freshness::Strong,
+            ..Self::default()
+        }
     }
 
     /// At most the keyspace's Δ behind the source: the default.
@@ -46,12 +49,18 @@ impl Read {
 
     /// At most `max_staleness` behind the source.
     pub fn within(max_staleness: Duration) -> Self {
-        Self { freshness: Freshness::Within(max_staleness), ..Self::default() }
+        Self {
+            freshness: Freshness::Within(max_staleness),
+            ..Self::default()
+        }
     }
 
     /// Whatever there is.
     pub fn any() -> Self {
-        Self { freshness: Freshness::Any, ..Self::default() }
+        Self {
+            freshness: Freshness::Any,
+            ..Self::default()
+        }
     }
 
     /// Reflecting these writes too.
@@ -93,7 +102,11 @@ impl<V> Answer<V> {
 
 impl<V> Clone for Answer<V> {
     fn clone(&self) -> Self {
-        Self { entry: self.entry.clone(), origin: self.origin, age: self.age }
+        Self {
+            entry: self.entry.clone(),
+            origin: self.origin,
+            age: self.age,
+        }
     }
 }
 

@@ -61,24 +61,39 @@ impl Snapshot {
         if xmin > xmax || in_progress.iter().any(outside) {
             return Err(Malformed::Contradiction);
         }
-        Ok(Self { xmin, xmax, in_progress: in_progress.into() })
+        Ok(Self {
+            xmin,
+            xmax,
+            in_progress: in_progress.into(),
+        })
     }
 
     /// Everything up to and including `last`, nothing after: SQLite's snapshots.
     pub fn up_to(last: Xid) -> Self {
         let next = last.saturating_add(1);
-        Self { xmin: next, xmax: next, in_progress: Box::default() }
+        Self {
+            xmin: next,
+            xmax: next,
+            in_progress: Box::default(),
+        }
     }
 
     /// What may be believed of a snapshot taken on a standby, whose list of transactions in
     /// progress is empty whatever runs on the primary: only what lies below `xmin`.
     pub fn below_xmin(&self) -> Self {
-        Self { xmin: self.xmin, xmax: self.xmin, in_progress: Box::default() }
+        Self {
+            xmin: self.xmin,
+            xmax: self.xmin,
+            in_progress: Box::default(),
+        }
     }
 
     /// Reads `xmin:xmax:xip,xip`, as `pg_snapshot` is printed.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let number = |text: &str| text.parse::<Xid>().map_err(|_| Malformed::Syntax("snapshot"));
+        let number = |text: &str| {
+            text.parse::<Xid>()
+                .map_err(|_| Malformed::Syntax("snapshot"))
+        };
         let mut parts = text.splitn(3, ':');
         let mut part = || parts.next().ok_or(Malformed::Syntax("snapshot"));
         let (xmin, xmax, list) = (number(part()?)?, number(part()?)?, part()?);
@@ -120,7 +135,11 @@ impl Snapshot {
         }
         // All of other.xmax..self.xmax is invisible there, so it must be in progress here.
         let beyond = self.xmax.saturating_sub(other.xmax);
-        let hidden = self.in_progress.iter().filter(|&&xid| xid >= other.xmax).count();
+        let hidden = self
+            .in_progress
+            .iter()
+            .filter(|&&xid| xid >= other.xmax)
+            .count();
         beyond == hidden as u64
     }
 }
@@ -147,7 +166,10 @@ pub struct Label {
 impl Label {
     /// The label of what was read on a standby: see [`Snapshot::below_xmin`].
     pub fn of_standby(epoch: Epoch, snapshot: &Snapshot) -> Self {
-        Self { epoch, snapshot: snapshot.below_xmin() }
+        Self {
+            epoch,
+            snapshot: snapshot.below_xmin(),
+        }
     }
 }
 
@@ -196,12 +218,20 @@ impl Token {
             return Err(malformed);
         }
         let u64_at = |at: usize| {
-            body[at..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(malformed)
+            body[at..]
+                .first_chunk()
+                .map(|bytes| u64::from_be_bytes(*bytes))
+                .ok_or(malformed)
         };
-        let timeline = body[17..].first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+        let timeline = body[17..]
+            .first_chunk()
+            .map(|bytes| u32::from_be_bytes(*bytes));
         Ok(Self {
             source: u64_at(1)?,
-            epoch: Epoch { system: u64_at(9)?, timeline: timeline.ok_or(malformed)? },
+            epoch: Epoch {
+                system: u64_at(9)?,
+                timeline: timeline.ok_or(malformed)?,
+            },
             xid: u64_at(21)?,
             touched: u64_at(29)?,
         })

@@ -2,24 +2,28 @@ use super::*;
 use proptest::prelude::*;
 
 fn snapshots() -> impl Strategy<Value = Snapshot> {
-    (0u64..12, 0u64..12, proptest::collection::vec(0u64..24, 0..6)).prop_map(
-        |(xmin, length, list)| {
-            let xmax = xmin + length;
-            let list = list.into_iter().filter(|xid| (xmin..xmax).contains(xid)).collect();
-            Snapshot::new(xmin, xmax, list).expect("made within its bounds")
-        },
+    (
+        0u64..12,
+        0u64..12,
+        proptest::collection::vec(0u64..24, 0..6),
     )
+        .prop_map(|(xmin, length, list)| {
+            let xmax = xmin + length;
+            let list = list
+                .into_iter()
+                .filter(|xid| (xmin..xmax).contains(xid))
+                .collect();
+            Snapshot::new(xmin, xmax, list).expect("made within its bounds")
+        })
 }
 
 fn tokens() -> impl Strategy<Value = Token> {
-    any::<(u64, u64, u32, u64, u64)>().prop_map(
-        |(source, system, timeline, xid, touched)| Token {
-            source,
-            epoch: Epoch { system, timeline },
-            xid,
-            touched,
-        },
-    )
+    any::<(u64, u64, u32, u64, u64)>().prop_map(|(source, system, timeline, xid, touched)| Token {
+        source,
+        epoch: Epoch { system, timeline },
+        xid,
+        touched,
+    })
 }
 
 proptest! {

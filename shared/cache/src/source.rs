@@ -13,8 +13,8 @@ use crate::larder::Core;
 use crate::load::Load;
 use crate::remote::{Event, Remote as _};
 use crate::snapshot::{Epoch, Token};
-use crate::tell::AnyKeyspace;
 use crate::stats::{Propagation, SourceCounters, SourceStats};
+use crate::tell::AnyKeyspace;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -183,7 +183,9 @@ impl Source {
                 }
             }
         }
-        Err(feed::Error::Unusable("a gap in what should have been the whole journal".into()))
+        Err(feed::Error::Unusable(
+            "a gap in what should have been the whole journal".into(),
+        ))
     }
 
     /// Whether the digest knows everything up to some moment, so that the remote tier's values
@@ -227,17 +229,24 @@ impl Source {
         let tags: Vec<Tag> = lines.iter().map(Line::tag).collect();
         self.0.digest.touch(&tags);
         SourceCounters::add(&self.0.counters.moved_own, tags.len());
-        let epoch = Epoch { system: 0, timeline: 0 };
-        self.publish(Written { epoch, xid: 0, tags }, false, Vec::new()).await;
+        let epoch = Epoch {
+            system: 0,
+            timeline: 0,
+        };
+        self.publish(
+            Written {
+                epoch,
+                xid: 0,
+                tags,
+            },
+            false,
+            Vec::new(),
+        )
+        .await;
         Ok(None)
     }
 
-    pub(crate) async fn publish(
-        &self,
-        written: Written,
-        journalled: bool,
-        pushed: Vec<Pushed>,
-    ) {
+    pub(crate) async fn publish(&self, written: Written, journalled: bool, pushed: Vec<Pushed>) {
         let inner = &self.0;
         let hint = Hint {
             source: inner.hash,
@@ -248,7 +257,13 @@ impl Source {
             pushed,
         };
         let message = hint.encode(&inner.channel, inner.core.seal.as_ref());
-        if inner.core.remote.publish(&inner.channel, message).await.is_err() {
+        if inner
+            .core
+            .remote
+            .publish(&inner.channel, message)
+            .await
+            .is_err()
+        {
             // The other processes learn of it by their next poll.
             SourceCounters::add(&inner.counters.hints_lost, 1);
         }
@@ -258,30 +273,50 @@ impl Source {
     pub fn stats(&self) -> SourceStats {
         let proven_at = self.0.digest.proven_at();
         let age = || self.0.core.clock.now().since(proven_at);
-        let mut stats = self.0.counters.snapshot((proven_at != Stamp::NEVER).then(age));
+        let mut stats = self
+            .0
+            .counters
+            .snapshot((proven_at != Stamp::NEVER).then(age));
         self.0.propagation.read(&mut stats);
         stats
     }
 
     /// Asks the feed for a round on another process's behalf, and applies nothing here.
     pub async fn round(&self, since: Option<&Coverage>) -> Result<Round, feed::Error> {
-        self.0.feed.as_ref().ok_or(feed::Error::Unsupported)?.round(since).await
+        self.0
+            .feed
+            .as_ref()
+            .ok_or(feed::Error::Unsupported)?
+            .round(since)
+            .await
     }
 
     /// The open keyspaces.
     pub fn keyspaces(&self) -> Vec<Arc<dyn AnyKeyspace>> {
-        let keyspaces = self.0.keyspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let keyspaces = self
+            .0
+            .keyspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         keyspaces.values().filter_map(Weak::upgrade).collect()
     }
 
     pub(crate) fn enlist(&self, name: &str, keyspace: Weak<dyn AnyKeyspace>) {
-        let mut keyspaces = self.0.keyspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keyspaces = self
+            .0
+            .keyspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         keyspaces.insert(name.to_owned(), keyspace);
     }
 
     /// The keyspace of this name, without its types.
     pub fn find(&self, name: &str) -> Option<Arc<dyn AnyKeyspace>> {
-        let keyspaces = self.0.keyspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let keyspaces = self
+            .0
+            .keyspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         keyspaces.get(name)?.upgrade()
     }
 

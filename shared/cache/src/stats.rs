@@ -79,24 +79,53 @@ macro_rules! names {
     };
 }
 
-names!(Outcome, OUTCOMES, [
-    L1 = "l1", L2 = "l2", Load = "load", Joined = "joined", Stale = "stale",
-    Refused = "refused", Error = "error",
-]);
-names!(Miss, MISSES, [
-    Cold = "cold", Moved = "moved", Unproven = "unproven", Expired = "expired",
-    Token = "token", Strong = "strong", RemoteCold = "remote_cold",
-    RemoteLabel = "remote_label", RemoteEpoch = "remote_epoch",
-    RemoteUnproven = "remote_unproven", RemoteExpired = "remote_expired",
-    RemoteCorrupt = "remote_corrupt", RemoteFailed = "remote_failed",
-]);
-names!(Evicted, EVICTIONS, [
-    Size = "size", Replaced = "replaced", Removed = "removed", Expired = "expired",
-]);
+names!(
+    Outcome,
+    OUTCOMES,
+    [
+        L1 = "l1",
+        L2 = "l2",
+        Load = "load",
+        Joined = "joined",
+        Stale = "stale",
+        Refused = "refused",
+        Error = "error",
+    ]
+);
+names!(
+    Miss,
+    MISSES,
+    [
+        Cold = "cold",
+        Moved = "moved",
+        Unproven = "unproven",
+        Expired = "expired",
+        Token = "token",
+        Strong = "strong",
+        RemoteCold = "remote_cold",
+        RemoteLabel = "remote_label",
+        RemoteEpoch = "remote_epoch",
+        RemoteUnproven = "remote_unproven",
+        RemoteExpired = "remote_expired",
+        RemoteCorrupt = "remote_corrupt",
+        RemoteFailed = "remote_failed",
+    ]
+);
+names!(
+    Evicted,
+    EVICTIONS,
+    [
+        Size = "size",
+        Replaced = "replaced",
+        Removed = "removed",
+        Expired = "expired",
+    ]
+);
 
 /// Upper bounds of the buckets of load times, in seconds; one more bucket holds the rest.
-pub const LOAD_BUCKETS: [f64; 12] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+pub const LOAD_BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
 
 const STRIPES: usize = 8;
 
@@ -147,7 +176,10 @@ impl Counters {
         let seconds = took.as_secs_f64();
         let bucket = LOAD_BUCKETS.iter().position(|&bound| seconds <= bound);
         add(&stripe.loads[bucket.unwrap_or(LOAD_BUCKETS.len())], 1);
-        add(&stripe.load_nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        add(
+            &stripe.load_nanos,
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+        );
         add(&stripe.load_errors, u64::from(failed));
     }
 
@@ -157,7 +189,10 @@ impl Counters {
     }
 
     fn sum(&self, counter: impl Fn(&Stripe) -> &AtomicU64) -> u64 {
-        self.0.iter().map(|stripe| counter(stripe).load(Ordering::Relaxed)).sum()
+        self.0
+            .iter()
+            .map(|stripe| counter(stripe).load(Ordering::Relaxed))
+            .sum()
     }
 
     /// All counters as they are now; they do not stand still while they are read.
@@ -283,8 +318,9 @@ pub struct SourceStats {
 }
 
 /// Upper bounds of the buckets of propagation times, in seconds; one more holds the rest.
-pub const PROPAGATION_BUCKETS: [f64; 11] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0];
+pub const PROPAGATION_BUCKETS: [f64; 11] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0,
+];
 
 /// How long hints took to arrive.
 #[derive(Default)]
@@ -296,9 +332,17 @@ pub(crate) struct Propagation {
 impl Propagation {
     pub(crate) fn note(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        let bucket = PROPAGATION_BUCKETS.iter().position(|&bound| seconds <= bound);
-        add(&self.buckets[bucket.unwrap_or(PROPAGATION_BUCKETS.len())], 1);
-        add(&self.micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let bucket = PROPAGATION_BUCKETS
+            .iter()
+            .position(|&bound| seconds <= bound);
+        add(
+            &self.buckets[bucket.unwrap_or(PROPAGATION_BUCKETS.len())],
+            1,
+        );
+        add(
+            &self.micros,
+            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        );
     }
 
     pub(crate) fn read(&self, stats: &mut SourceStats) {

@@ -90,12 +90,18 @@ impl<K: Key, V: Value> AnyKeyspace for Inner<K, V> {
         let keyspace = Keyspace(self);
         let told = async move {
             let coverage = keyspace.0.source().digest.coverage();
-            let coverage = coverage
-                .map(|coverage| Label { epoch: coverage.epoch, snapshot: coverage.snapshot });
+            let coverage = coverage.map(|coverage| Label {
+                epoch: coverage.epoch,
+                snapshot: coverage.snapshot,
+            });
             let parsed: Vec<Option<K>> = keys.iter().map(|key| K::parse(key)).collect();
             let known: Vec<K> = parsed.iter().flatten().cloned().collect();
             let mut answers = keyspace.get_many(&known, &read).await?.into_iter();
-            let nothing = || Told { payload: None, tags: Vec::new(), label: None };
+            let nothing = || Told {
+                payload: None,
+                tags: Vec::new(),
+                label: None,
+            };
             let told = parsed.iter().map(|key| {
                 let answer = key.as_ref().and_then(|_| answers.next());
                 answer.map_or_else(nothing, |a| keyspace.told(&a, coverage.as_ref()))

@@ -32,10 +32,7 @@ impl<K> Copy for Target<'_, K> {}
 impl<K: Key, V: Value> Keyspace<K, V> {
     /// Moves the target in every process: through the source's feed where it has one, so that no
     /// process misses it whatever becomes of the hint. Returns the token of that write.
-    pub async fn invalidate(
-        &self,
-        target: Target<'_, K>,
-    ) -> Result<Option<Token>, feed::Error> {
+    pub async fn invalidate(&self, target: Target<'_, K>) -> Result<Option<Token>, feed::Error> {
         let line = |collection: &str, key: &str| Line {
             collection: collection.to_owned(),
             key: key.to_owned(),
@@ -84,15 +81,25 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     async fn pushed(&self, keys: &[K]) -> Vec<Pushed> {
         let renewed = self.renew(keys.to_vec()).await;
         let pairs = keys.iter().zip(renewed);
-        pairs.filter_map(|(key, answer)| self.small_parcel(key, &answer.ok()?)).collect()
+        pairs
+            .filter_map(|(key, answer)| self.small_parcel(key, &answer.ok()?))
+            .collect()
     }
 
     fn small_parcel(&self, key: &K, answer: &Answer<V>) -> Option<Pushed> {
         let inner = &self.0;
         let text = Inner::<K, V>::text(key);
-        let item = inner.item(inner.remote_name(key), &answer.entry, answer.entry.weak_label()?)?;
+        let item = inner.item(
+            inner.remote_name(key),
+            &answer.entry,
+            answer.entry.weak_label()?,
+        )?;
         let small = item.value.len() <= inner.policy.push_bytes;
         let keyspace = inner.name.to_string();
-        small.then_some(Pushed { keyspace, key: text, parcel: item.value })
+        small.then_some(Pushed {
+            keyspace,
+            key: text,
+            parcel: item.value,
+        })
     }
 }

@@ -67,10 +67,16 @@ async fn a_loader_that_fails_or_panics_poisons_nothing() {
     let node = world.node().await;
     let read = Read::bounded();
     node.loader.failing.store(true, Ordering::SeqCst);
-    assert!(matches!(node.rows.get(&row("1"), &read).await, Err(Error::Load { .. })));
+    assert!(matches!(
+        node.rows.get(&row("1"), &read).await,
+        Err(Error::Load { .. })
+    ));
     node.loader.failing.store(false, Ordering::SeqCst);
     node.loader.panicking.store(true, Ordering::SeqCst);
-    assert!(matches!(node.rows.get(&row("1"), &read).await, Err(Error::BrokenLoader { .. })));
+    assert!(matches!(
+        node.rows.get(&row("1"), &read).await,
+        Err(Error::BrokenLoader { .. })
+    ));
     node.loader.panicking.store(false, Ordering::SeqCst);
     node.settled().await;
     assert_eq!(node.get(&row("1")).await, "one");
@@ -82,7 +88,11 @@ async fn a_loader_that_never_answers_costs_its_deadline() {
     let node = world.node().await;
     node.loader.hold();
     let began = tokio::time::Instant::now();
-    let error = node.rows.get(&row("1"), &Read::bounded()).await.unwrap_err();
+    let error = node
+        .rows
+        .get(&row("1"), &Read::bounded())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::LoadDeadline { .. }), "{error}");
     assert_eq!(began.elapsed().as_secs(), 5);
 }
@@ -94,7 +104,10 @@ async fn a_callers_deadline_ends_its_wait_and_not_the_load_of_others() {
     let node = world.node().await;
     let patient = node.held(&row("1")).await;
     let deadline = Some(tokio::time::Instant::now() + Duration::from_millis(50));
-    let read = Read { deadline, ..Read::bounded() };
+    let read = Read {
+        deadline,
+        ..Read::bounded()
+    };
     let error = node.rows.get(&row("1"), &read).await.unwrap_err();
     assert!(matches!(error, Error::CallerDeadline { .. }));
     node.loader.release();
@@ -107,12 +120,22 @@ async fn a_lock_whose_owner_died_costs_a_bounded_wait() {
     world.database.put("1", Some(("a", "one")));
     let node = world.node().await;
     let lock = ["larder:lock:rows:r1".to_owned()];
-    world.hub.lock(&lock, 1, Duration::from_secs(3_600)).await.unwrap();
+    world
+        .hub
+        .lock(&lock, 1, Duration::from_secs(3_600))
+        .await
+        .unwrap();
     let began = tokio::time::Instant::now();
     let answer = node.answer(&row("1"), &Read::bounded()).await;
-    assert_eq!((text(&answer).as_str(), answer.origin), ("one", Origin::Source));
+    assert_eq!(
+        (text(&answer).as_str(), answer.origin),
+        ("one", Origin::Source)
+    );
     let waited = began.elapsed();
-    assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(3), "{waited:?}");
+    assert!(
+        waited >= Duration::from_secs(2) && waited < Duration::from_secs(3),
+        "{waited:?}"
+    );
 }
 
 #[tokio::test]
@@ -139,10 +162,17 @@ async fn a_remote_tier_that_hangs_costs_its_timeout_and_then_nothing() {
     let world = World::new();
     world.database.put("1", Some(("a", "one")));
     let node = world.node().await;
-    world.hub.set_faults(larder::remote::hub::Faults { slow: true, ..Default::default() });
+    world.hub.set_faults(larder::remote::hub::Faults {
+        slow: true,
+        ..Default::default()
+    });
     let began = tokio::time::Instant::now();
     assert_eq!(node.get(&row("1")).await, "one");
-    assert!(began.elapsed() <= Duration::from_millis(150), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_millis(150),
+        "{:?}",
+        began.elapsed()
+    );
     for id in 0..10 {
         node.get(&row(&id.to_string())).await;
     }

@@ -15,7 +15,11 @@ async fn a_late_old_value_in_memory_is_never_served() {
     let written = world.database.put("1", Some(("a", "new")));
     node.source.wrote(written).await;
     node.loader.release();
-    assert_eq!(late.await.unwrap(), "old", "it read before the write; that is its answer");
+    assert_eq!(
+        late.await.unwrap(),
+        "old",
+        "it read before the write; that is its answer"
+    );
 
     assert_eq!(node.get(&row("1")).await, "new");
 }
@@ -71,7 +75,11 @@ async fn a_low_transaction_that_commits_late_is_missed_by_nobody() {
     world.database.write(high, "2", Some(("a", "two")));
     let written = world.database.commit(high);
     first.source.wrote(written).await;
-    assert_eq!(first.get(&members("a")).await, "2", "the other is not committed yet");
+    assert_eq!(
+        first.get(&members("a")).await,
+        "2",
+        "the other is not committed yet"
+    );
 
     world.database.commit(low);
     first.prove().await;
@@ -101,9 +109,16 @@ async fn an_absence_ends_when_the_row_is_inserted_and_returns_when_it_is_deleted
     let (writer, reader) = (world.node().await, world.node().await);
     assert_eq!(reader.get(&row("1")).await, "absent");
     assert_eq!(reader.get(&row("1")).await, "absent");
-    assert_eq!(reader.loader.loads(), 1, "an absence is cached like any value");
+    assert_eq!(
+        reader.loader.loads(),
+        1,
+        "an absence is cached like any value"
+    );
 
-    for (count, content) in [Some(("a", "one")), None, Some(("a", "two"))].iter().enumerate() {
+    for (count, content) in [Some(("a", "one")), None, Some(("a", "two"))]
+        .iter()
+        .enumerate()
+    {
         writer.source.wrote(world.database.put("1", *content)).await;
         reader.heard(count as u64 + 1).await;
         let expected = content.map_or("absent", |(_, text)| text);
@@ -118,7 +133,10 @@ async fn a_round_that_follows_its_hint_costs_no_second_load() {
     let (writer, reader) = (world.node().await, world.node().await);
     reader.get(&row("1")).await;
 
-    writer.source.wrote(world.database.put("1", Some(("a", "new")))).await;
+    writer
+        .source
+        .wrote(world.database.put("1", Some(("a", "new"))))
+        .await;
     reader.heard(1).await;
     assert_eq!(reader.get(&row("1")).await, "new");
     let loads = reader.loader.loads();
@@ -133,15 +151,24 @@ async fn a_hint_that_comes_after_its_round_moves_nothing() {
     let world = World::new();
     world.database.put("1", Some(("a", "old")));
     let (writer, reader) = (world.node().await, world.node().await);
-    world.hub.set_faults(larder::remote::hub::Faults { hold: true, ..Default::default() });
+    world.hub.set_faults(larder::remote::hub::Faults {
+        hold: true,
+        ..Default::default()
+    });
 
-    writer.source.wrote(world.database.put("1", Some(("a", "new")))).await;
+    writer
+        .source
+        .wrote(world.database.put("1", Some(("a", "new"))))
+        .await;
     reader.prove().await;
     assert_eq!(reader.get(&row("1")).await, "new");
     world.hub.set_faults(Default::default());
     reader.heard(1).await;
     assert_eq!(reader.source.stats().hints_known, 1);
-    assert_eq!(reader.answer(&row("1"), &Read::bounded()).await.origin, Origin::L1);
+    assert_eq!(
+        reader.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::L1
+    );
 }
 
 #[tokio::test]
@@ -151,13 +178,25 @@ async fn a_lost_hint_costs_until_the_next_round_and_a_doubled_one_nothing() {
     let (writer, reader) = (world.node().await, world.node().await);
     reader.get(&row("1")).await;
 
-    world.hub.set_faults(larder::remote::hub::Faults { lose_every: 1, ..Default::default() });
-    writer.source.wrote(world.database.put("1", Some(("a", "new")))).await;
+    world.hub.set_faults(larder::remote::hub::Faults {
+        lose_every: 1,
+        ..Default::default()
+    });
+    writer
+        .source
+        .wrote(world.database.put("1", Some(("a", "new"))))
+        .await;
     reader.prove().await;
     assert_eq!(reader.get(&row("1")).await, "new");
 
-    world.hub.set_faults(larder::remote::hub::Faults { double_every: 1, ..Default::default() });
-    writer.source.wrote(world.database.put("1", Some(("a", "newer")))).await;
+    world.hub.set_faults(larder::remote::hub::Faults {
+        double_every: 1,
+        ..Default::default()
+    });
+    writer
+        .source
+        .wrote(world.database.put("1", Some(("a", "newer"))))
+        .await;
     reader.heard(2).await;
     assert_eq!(reader.source.stats().hints_known, 1);
     assert_eq!(reader.get(&row("1")).await, "newer");
@@ -195,10 +234,16 @@ async fn a_process_that_starts_takes_older_values_only_if_nothing_moved_them() {
     world.database.put("2", Some(("a", "changed by hand")));
 
     let booting = world.booting();
-    assert_eq!(booting.answer(&row("1"), &Read::bounded()).await.origin, Origin::Source);
+    assert_eq!(
+        booting.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::Source
+    );
     booting.prove().await;
     let started = world.node().await;
-    assert_eq!(started.answer(&row("1"), &Read::bounded()).await.origin, Origin::L2);
+    assert_eq!(
+        started.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::L2
+    );
     assert_eq!(started.get(&row("2")).await, "changed by hand");
 }
 
@@ -233,7 +278,10 @@ async fn pruning_that_everybody_saw_coming_costs_nothing() {
     world.database.drop_marked();
     node.prove().await;
     assert_eq!(node.source.stats().gaps, 0);
-    assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::L1);
+    assert_eq!(
+        node.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::L1
+    );
 }
 
 #[tokio::test]
@@ -265,7 +313,11 @@ async fn a_value_that_changed_while_its_writer_died_is_evicted_by_the_round_alon
     world.pass(900);
     assert_eq!(reader.get(&row("1")).await, "old", "within the bound");
     world.pass(200);
-    assert_eq!(reader.get(&row("1")).await, "new", "not proven within the bound: reloaded");
+    assert_eq!(
+        reader.get(&row("1")).await,
+        "new",
+        "not proven within the bound: reloaded"
+    );
 }
 
 #[tokio::test]
@@ -277,13 +329,19 @@ async fn an_entry_is_served_for_as_long_as_proofs_go_on_and_no_longer() {
     for _ in 0..20 {
         world.pass(500);
         node.prove().await;
-        assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::L1);
+        assert_eq!(
+            node.answer(&row("1"), &Read::bounded()).await.origin,
+            Origin::L1
+        );
     }
     world.pass(1_000);
     let last = node.answer(&row("1"), &Read::bounded()).await;
     assert_eq!((last.origin, last.age.as_millis()), (Origin::L1, 1_000));
     world.pass(1);
-    assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::Source);
+    assert_eq!(
+        node.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::Source
+    );
 }
 
 #[tokio::test]
@@ -299,5 +357,8 @@ async fn a_standby_that_lags_is_believed_no_further_than_its_label() {
     node.loader.release();
     assert_eq!(late.await.unwrap(), "old", "answered, and not kept");
     assert_eq!(node.get(&row("1")).await, "new");
-    assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::L1);
+    assert_eq!(
+        node.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::L1
+    );
 }

@@ -12,7 +12,12 @@ use support::{Tells, World, line, members, row, text};
 
 fn token_of(node: &support::Node, written: &larder::feed::Written) -> Token {
     let source = larder::Tag::of("source", node.source.name()).0;
-    Token { source, epoch: written.epoch, xid: written.xid, touched: 0 }
+    Token {
+        source,
+        epoch: written.epoch,
+        xid: written.xid,
+        touched: 0,
+    }
 }
 
 #[tokio::test]
@@ -25,7 +30,10 @@ async fn a_hit_is_counted_and_so_is_every_other_end_of_a_read() {
     world.stored(&row("1")).await;
     second.get(&row("1")).await;
     let (stats, other) = (first.rows.stats(), second.rows.stats());
-    assert_eq!((stats.reads(Outcome::Load), stats.reads(Outcome::L1)), (1, 1));
+    assert_eq!(
+        (stats.reads(Outcome::Load), stats.reads(Outcome::L1)),
+        (1, 1)
+    );
     assert_eq!((other.reads(Outcome::L2), other.loads()), (1, 0));
     assert_eq!(stats.misses(Miss::Cold), 1);
     assert_eq!(stats.entries, 1);
@@ -40,7 +48,10 @@ async fn a_strong_read_sees_what_no_proof_has_shown_yet() {
     world.database.put("1", Some(("a", "new")));
     assert_eq!(node.get(&row("1")).await, "old", "within the bound");
     let strong = node.answer(&row("1"), &Read::strong()).await;
-    assert_eq!((text(&strong).as_str(), strong.origin), ("new", Origin::Source));
+    assert_eq!(
+        (text(&strong).as_str(), strong.origin),
+        ("new", Origin::Source)
+    );
 }
 
 #[tokio::test]
@@ -50,11 +61,18 @@ async fn a_bound_of_ones_own_is_kept_tighter_and_looser() {
     let node = world.node().await;
     node.get(&row("1")).await;
     world.pass(300);
-    let tight = node.answer(&row("1"), &Read::within(Duration::from_millis(200))).await;
+    let tight = node
+        .answer(&row("1"), &Read::within(Duration::from_millis(200)))
+        .await;
     assert_eq!(tight.origin, Origin::Source);
     world.pass(5_000);
-    let loose = node.answer(&row("1"), &Read::within(Duration::from_secs(10))).await;
-    assert_eq!((loose.origin, loose.age), (Origin::L1, Duration::from_secs(5)));
+    let loose = node
+        .answer(&row("1"), &Read::within(Duration::from_secs(10)))
+        .await;
+    assert_eq!(
+        (loose.origin, loose.age),
+        (Origin::L1, Duration::from_secs(5))
+    );
 }
 
 #[tokio::test]
@@ -65,7 +83,10 @@ async fn any_takes_what_there_is_and_says_how_old() {
     node.get(&row("1")).await;
     world.pass(60_000);
     let any = node.answer(&row("1"), &Read::any()).await;
-    assert_eq!((any.origin, any.age), (Origin::Stale, Duration::from_secs(60)));
+    assert_eq!(
+        (any.origin, any.age),
+        (Origin::Stale, Duration::from_secs(60))
+    );
 }
 
 #[tokio::test]
@@ -78,16 +99,22 @@ async fn a_token_is_honoured_before_its_hint_and_its_round_have_come() {
     let written = world.database.put("1", Some(("b", "new")));
     let read = Read::bounded().reflecting([token_of(&node, &written)]);
     let answer = node.answer(&row("1"), &read).await;
-    assert_eq!((text(&answer).as_str(), answer.origin), ("new", Origin::Source));
-    assert_eq!(text(&node.answer(&members("b"), &read).await), "1", "any key, any list");
+    assert_eq!(
+        (text(&answer).as_str(), answer.origin),
+        ("new", Origin::Source)
+    );
+    assert_eq!(
+        text(&node.answer(&members("b"), &read).await),
+        "1",
+        "any key, any list"
+    );
 }
 
 #[tokio::test]
 async fn a_token_costs_no_load_once_its_hint_or_its_round_has_come() {
     let world = World::new();
     world.database.put("1", Some(("a", "old")));
-    let (writer, by_hint, by_round) =
-        (world.node().await, world.node().await, world.node().await);
+    let (writer, by_hint, by_round) = (world.node().await, world.node().await, world.node().await);
     for node in [&by_hint, &by_round] {
         node.get(&members("z")).await;
     }
@@ -110,7 +137,10 @@ async fn a_token_of_another_source_is_ignored_and_one_of_another_epoch_asks_the_
     node.get(&row("1")).await;
     let written = world.database.put("2", Some(("a", "two")));
     let own = token_of(&node, &written);
-    let foreign = Token { source: own.source ^ 1, ..own };
+    let foreign = Token {
+        source: own.source ^ 1,
+        ..own
+    };
     let read = Read::bounded().reflecting([foreign]);
     assert_eq!(node.answer(&row("1"), &read).await.origin, Origin::L1);
     node.prove().await;
@@ -143,16 +173,35 @@ async fn invalidation_reaches_a_process_that_hears_nothing() {
     let world = World::new();
     world.database.put("1", Some(("a", "one")));
     let (operator, deaf) = (world.node().await, world.node().await);
-    world.hub.set_faults(Faults { lose_every: 1, ..Faults::default() });
+    world.hub.set_faults(Faults {
+        lose_every: 1,
+        ..Faults::default()
+    });
     let key = row("1");
-    for target in [Target::Key(&key), Target::Tag("rows.collection", "a"), Target::Keyspace] {
+    for target in [
+        Target::Key(&key),
+        Target::Tag("rows.collection", "a"),
+        Target::Keyspace,
+    ] {
         for node in [&operator, &deaf] {
             node.get(&members("a")).await;
             node.get(&key).await;
         }
-        let watched = if matches!(target, Target::Tag(..)) { members("a") } else { key.clone() };
-        assert_eq!(deaf.answer(&watched, &Read::bounded()).await.origin, Origin::L1);
-        operator.rows.invalidate(target).await.unwrap().expect("a journal gives a token");
+        let watched = if matches!(target, Target::Tag(..)) {
+            members("a")
+        } else {
+            key.clone()
+        };
+        assert_eq!(
+            deaf.answer(&watched, &Read::bounded()).await.origin,
+            Origin::L1
+        );
+        operator
+            .rows
+            .invalidate(target)
+            .await
+            .unwrap()
+            .expect("a journal gives a token");
         operator.settled().await;
         deaf.prove().await;
         let after = deaf.answer(&watched, &Read::bounded()).await.origin;
@@ -168,7 +217,11 @@ async fn a_put_stores_what_was_written_for_everybody() {
     let (writer, reader) = (world.node().await, world.node().await);
     reader.get(&row("1")).await;
     let written = world.database.put("1", Some(("a", "new")));
-    writer.rows.wrote(&[row("1")], Some(written)).await.expect("a token");
+    writer
+        .rows
+        .wrote(&[row("1")], Some(written))
+        .await
+        .expect("a token");
     writer.settled().await;
     reader.heard(1).await;
     let answer = reader.answer(&row("1"), &Read::bounded()).await;
@@ -184,7 +237,11 @@ async fn a_push_puts_what_was_written_into_every_memory() {
     reader.get(&row("1")).await;
     let loads = reader.loader.loads();
     let written = world.database.put("1", Some(("a", "new")));
-    writer.rows.wrote(&[row("1")], Some(written)).await.expect("a token");
+    writer
+        .rows
+        .wrote(&[row("1")], Some(written))
+        .await
+        .expect("a token");
     reader.heard(1).await;
     let answer = reader.answer(&row("1"), &Read::bounded()).await;
     assert_eq!((text(&answer).as_str(), answer.origin), ("new", Origin::L1));
@@ -199,7 +256,10 @@ async fn past_its_soft_ttl_a_copy_is_served_and_renewed_behind() {
     node.get(&row("1")).await;
     world.pass(10_000);
     node.prove().await;
-    assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::L1);
+    assert_eq!(
+        node.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::L1
+    );
     node.settled().await;
     assert_eq!(node.loader.loads(), 2);
     node.answer(&row("1"), &Read::bounded()).await;
@@ -227,13 +287,19 @@ async fn a_renewal_that_takes_long_is_not_waited_for() {
 #[tokio::test]
 async fn past_its_hard_ttl_a_copy_is_never_served() {
     let mut world = World::new();
-    world.policy =
-        Policy { hard_ttl: Duration::from_secs(20), soft_ttl: Duration::from_secs(20), ..world.policy };
+    world.policy = Policy {
+        hard_ttl: Duration::from_secs(20),
+        soft_ttl: Duration::from_secs(20),
+        ..world.policy
+    };
     let node = world.node().await;
     node.get(&row("1")).await;
     world.pass(60_000);
     node.prove().await;
-    assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::Source);
+    assert_eq!(
+        node.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::Source
+    );
 }
 
 #[tokio::test]
@@ -250,13 +316,19 @@ async fn an_unreachable_source_leaves_the_last_value_marked_or_an_error() {
         match read {
             Ok(answer) => {
                 assert!(fail_safe);
-                assert_eq!((answer.origin, answer.age), (Origin::Stale, Duration::from_secs(3)));
+                assert_eq!(
+                    (answer.origin, answer.age),
+                    (Origin::Stale, Duration::from_secs(3))
+                );
             }
             Err(error) => assert!(!fail_safe && error.is_unavailable()),
         }
         world.database.away.store(false, Ordering::SeqCst);
         world.pass(1_000);
-        assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::Source);
+        assert_eq!(
+            node.answer(&row("1"), &Read::bounded()).await.origin,
+            Origin::Source
+        );
     }
 }
 
@@ -269,20 +341,43 @@ async fn bytes_that_are_no_value_of_ours_are_dropped_and_the_source_is_asked() {
     writer.get(&row("1")).await;
     world.stored(&row("1")).await;
     let key = "larder:v1:rows:r1".to_owned();
-    let good = world.hub.get(&[key.clone()]).await.unwrap()[0].clone().unwrap();
+    let good = world.hub.get(&[key.clone()]).await.unwrap()[0]
+        .clone()
+        .unwrap();
     let mut corrupt = good.to_vec();
     corrupt[3] ^= 1;
-    let bad = [corrupt, good[..good.len() - 1].to_vec(), b"foreign".to_vec(), Vec::new()];
+    let bad = [
+        corrupt,
+        good[..good.len() - 1].to_vec(),
+        b"foreign".to_vec(),
+        Vec::new(),
+    ];
     for (count, value) in bad.into_iter().enumerate() {
         let ttl = Duration::from_secs(60);
-        world.hub.set(&[Item { key: key.clone(), value: value.into(), ttl }]).await.unwrap();
+        world
+            .hub
+            .set(&[Item {
+                key: key.clone(),
+                value: value.into(),
+                ttl,
+            }])
+            .await
+            .unwrap();
         let fresh = world.node().await;
         let answer = fresh.answer(&row("1"), &Read::bounded()).await;
-        assert_eq!((text(&answer).as_str(), answer.origin), ("one", Origin::Source), "{count}");
+        assert_eq!(
+            (text(&answer).as_str(), answer.origin),
+            ("one", Origin::Source),
+            "{count}"
+        );
         assert!(fresh.rows.stats().misses(Miss::RemoteCorrupt) > 0);
         fresh.settled().await;
     }
-    assert_eq!(reader.answer(&row("1"), &Read::bounded()).await.origin, Origin::L2, "mended");
+    assert_eq!(
+        reader.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::L2,
+        "mended"
+    );
 }
 
 #[tokio::test]
@@ -290,9 +385,15 @@ async fn without_a_remote_tier_everything_is_answered_from_the_source() {
     let world = World::new();
     world.database.put("1", Some(("a", "old")));
     let (writer, reader) = (world.node().await, world.node().await);
-    world.hub.set_faults(Faults { down: true, ..Faults::default() });
+    world.hub.set_faults(Faults {
+        down: true,
+        ..Faults::default()
+    });
     assert_eq!(reader.get(&row("1")).await, "old");
-    writer.source.wrote(world.database.put("1", Some(("a", "new")))).await;
+    writer
+        .source
+        .wrote(world.database.put("1", Some(("a", "new"))))
+        .await;
     reader.prove().await;
     assert_eq!(reader.get(&row("1")).await, "new");
     assert_eq!(writer.source.stats().hints_lost, 1);
@@ -309,7 +410,11 @@ async fn a_source_without_a_feed_has_values_that_live_for_the_bound_and_hints_th
     }
     world.database.put("1", Some(("a", "new")));
     assert_eq!(second.get(&row("1")).await, "old");
-    first.source.invalidate(&[line("rows", "r1")]).await.unwrap();
+    first
+        .source
+        .invalidate(&[line("rows", "r1")])
+        .await
+        .unwrap();
     second.heard(1).await;
     assert_eq!(second.get(&row("1")).await, "new");
     world.database.put("1", Some(("a", "newer")));
@@ -325,7 +430,10 @@ async fn a_value_too_large_is_answered_and_not_kept() {
     world.database.put("1", Some(("a", &large)));
     let node = world.node().await;
     assert_eq!(node.get(&row("1")).await, large);
-    assert_eq!(node.answer(&row("1"), &Read::bounded()).await.origin, Origin::Source);
+    assert_eq!(
+        node.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::Source
+    );
 }
 
 #[tokio::test]
@@ -337,15 +445,23 @@ async fn a_memo_holds_for_as_long_as_all_of_its_parts_do() {
     let memo: larder::Memo<&str, String> = node.larder.memo(1 << 20);
     let read = Read::bounded();
     let make = async || {
-        let (one, two) = (node.answer(&row("1"), &read).await, node.answer(&row("2"), &read).await);
+        let (one, two) = (
+            node.answer(&row("1"), &read).await,
+            node.answer(&row("2"), &read).await,
+        );
         let page = format!("{} {}", text(&one), text(&two));
         let parts = vec![node.rows.part(&one), node.rows.part(&two)];
         memo.put("page", parts, page, 10);
     };
     make().await;
-    let page = || memo.get(&"page", &read, String::clone).map(|(page, _)| page);
+    let page = || {
+        memo.get(&"page", &read, String::clone)
+            .map(|(page, _)| page)
+    };
     assert_eq!(page().as_deref(), Some("one two"));
-    node.source.wrote(world.database.put("2", Some(("a", "changed")))).await;
+    node.source
+        .wrote(world.database.put("2", Some(("a", "changed"))))
+        .await;
     assert_eq!(page(), None);
     make().await;
     assert_eq!(page().as_deref(), Some("one changed"));
@@ -357,7 +473,25 @@ async fn a_memo_holds_for_as_long_as_all_of_its_parts_do() {
 async fn a_policy_that_makes_no_sense_is_refused_by_field() {
     let check = |policy: Policy| policy.check().unwrap_err().field;
     let defaults = Policy::default;
-    assert_eq!(check(Policy { hard_ttl: Duration::ZERO, ..defaults() }), "hard_ttl");
-    assert_eq!(check(Policy { soft_ttl: Duration::from_secs(7200), ..defaults() }), "soft_ttl");
-    assert_eq!(check(Policy { jitter: 1.5, ..defaults() }), "jitter");
+    assert_eq!(
+        check(Policy {
+            hard_ttl: Duration::ZERO,
+            ..defaults()
+        }),
+        "hard_ttl"
+    );
+    assert_eq!(
+        check(Policy {
+            soft_ttl: Duration::from_secs(7200),
+            ..defaults()
+        }),
+        "soft_ttl"
+    );
+    assert_eq!(
+        check(Policy {
+            jitter: 1.5,
+            ..defaults()
+        }),
+        "jitter"
+    );
 }

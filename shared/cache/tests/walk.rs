@@ -5,9 +5,9 @@
 
 mod support;
 
+use larder::clock::Stamp;
 use larder::digest::{Applied, Digest};
 use larder::feed::{Coverage, Feed as _, Written};
-use larder::clock::Stamp;
 use larder::snapshot::Xid;
 use larder::{Label, Tag};
 use proptest::prelude::*;
@@ -125,9 +125,16 @@ impl Walk {
     }
 
     fn shown(&self, row: usize) -> Shown {
-        let reflects = self.committed.iter().filter(|(_, touched)| **touched == tag(row));
+        let reflects = self
+            .committed
+            .iter()
+            .filter(|(_, touched)| **touched == tag(row));
         let reflects = reflects.map(|(xid, _)| *xid).collect();
-        Shown { tag: tag(row), label: self.database.label(), reflects }
+        Shown {
+            tag: tag(row),
+            label: self.database.label(),
+            reflects,
+        }
     }
 
     fn poll(&self) {
@@ -135,7 +142,9 @@ impl Walk {
             let since = self.digest.coverage();
             let round = futures_util::FutureExt::now_or_never(self.database.round(since.as_ref()));
             let round = round.expect("never waits").expect("never fails");
-            let applied = self.digest.apply_round(since.as_ref(), &round, Stamp::from_nanos(1));
+            let applied = self
+                .digest
+                .apply_round(since.as_ref(), &round, Stamp::from_nanos(1));
             assert_ne!(applied, Applied::WentBack);
             if applied != Applied::Gap {
                 return;
@@ -147,7 +156,11 @@ impl Walk {
     fn take(&mut self, shown: Shown, own: bool) {
         let tags = [shown.tag, Tag::keyspace(KEYSPACE)];
         if let Ok(admission) = self.digest.admit(&shown.label, &tags) {
-            self.entries.push(Entry { shown, captured: admission.captured, own });
+            self.entries.push(Entry {
+                shown,
+                captured: admission.captured,
+                own,
+            });
         }
     }
 
@@ -171,7 +184,8 @@ impl Walk {
                 self.database.roll_back(xid);
             }
             Step::Hint(which) if !self.hints.is_empty() => {
-                self.digest.apply_hint(&self.hints[which.index(self.hints.len())]);
+                self.digest
+                    .apply_hint(&self.hints[which.index(self.hints.len())]);
             }
             Step::Lie(row, xid) => {
                 if let Some(epoch) = self.digest.epoch() {
@@ -193,16 +207,26 @@ impl Walk {
                 self.remote.push(shown.clone());
                 let epoch = self.digest.epoch();
                 if epoch.is_none_or(|epoch| epoch == shown.label.epoch) {
-                    self.entries.push(Entry { shown, captured, own: true });
+                    self.entries.push(Entry {
+                        shown,
+                        captured,
+                        own: true,
+                    });
                 }
             }
             Step::StandbyLoad(row) => {
                 if let Some((label, committed)) = self.standby.clone() {
                     // What a standby showed then: its data, and of its snapshot what is right.
-                    let ours = committed.iter().filter(|xid| self.committed[xid] == tag(row));
+                    let ours = committed
+                        .iter()
+                        .filter(|xid| self.committed[xid] == tag(row));
                     let reflects = ours.copied().collect();
                     let label = Label::of_standby(label.epoch, &label.snapshot);
-                    self.remote.push(Shown { tag: tag(row), label: label.clone(), reflects });
+                    self.remote.push(Shown {
+                        tag: tag(row),
+                        label: label.clone(),
+                        reflects,
+                    });
                     let shown = self.remote.last().cloned().expect("just pushed");
                     self.take(shown, false);
                 }
@@ -243,7 +267,10 @@ impl Walk {
                     continue;
                 }
                 let covered = coverage.as_ref().is_some_and(|c| c.snapshot.sees(xid));
-                assert!(!covered, "served without {xid}, which the coverage shows: {entry:?}");
+                assert!(
+                    !covered,
+                    "served without {xid}, which the coverage shows: {entry:?}"
+                );
                 let written = self.hints.iter().find(|hint| hint.xid == xid);
                 let written = written.expect("every commit has one");
                 let vouched = self.digest.covers(&written.token(1));

@@ -17,7 +17,9 @@ pub(crate) fn parse(url: &str) -> Result<Address, Error> {
     match scheme {
         "sqlite" => sqlite(rest.strip_prefix("//").unwrap_or(rest)),
         "postgres" | "postgresql" => postgres(url),
-        _ => Err(Error::UnknownScheme { scheme: scheme.to_owned() }),
+        _ => Err(Error::UnknownScheme {
+            scheme: scheme.to_owned(),
+        }),
     }
 }
 

@@ -24,7 +24,9 @@ impl Tx {
         R: AsRef<[Value<'a>]>,
     {
         self.alive()?;
-        let Some(columns) = rows.first().map(|row| row.as_ref().len()) else { return Ok(0) };
+        let Some(columns) = rows.first().map(|row| row.as_ref().len()) else {
+            return Ok(0);
+        };
         if columns == 0 || rows.iter().any(|row| row.as_ref().len() != columns) {
             return Err(Error::Refused("rows to insert differ in length".into()));
         }
@@ -41,7 +43,10 @@ impl Tx {
             for rows in rows.chunks((SQLITE_ARGUMENTS_AT_ONCE / columns).max(1)) {
                 let sql = values(into, on_conflict, rows.len(), columns);
                 let args: Vec<_> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
-                let done = self.conn.execute(AssertSqlSafe(sql).into_sql_str(), &args).await;
+                let done = self
+                    .conn
+                    .execute(AssertSqlSafe(sql).into_sql_str(), &args)
+                    .await;
                 inserted += self.unless_failed(done).await?;
             }
         }
@@ -87,7 +92,9 @@ fn arrays<'a, R: AsRef<[Value<'a>]>>(rows: &[R], columns: usize) -> Result<PgArg
             rows.iter()
                 .map(|row| match row.as_ref()[$index] {
                     Value::$kind(value) => Ok(value),
-                    _ => Err(Error::Refused("rows to insert differ in their types".into())),
+                    _ => Err(Error::Refused(
+                        "rows to insert differ in their types".into(),
+                    )),
                 })
                 .collect::<Result<Vec<_>, _>>()?
         };

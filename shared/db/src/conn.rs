@@ -48,11 +48,19 @@ macro_rules! step {
 
 impl Conn {
     pub(crate) fn sqlite(conn: PoolConnection<Sqlite>, limit: Duration) -> Self {
-        Self { link: Some(Link::Sqlite(conn)), underway: false, limit }
+        Self {
+            link: Some(Link::Sqlite(conn)),
+            underway: false,
+            limit,
+        }
     }
 
     pub(crate) fn postgres(conn: PoolConnection<Postgres>, limit: Duration) -> Self {
-        Self { link: Some(Link::Postgres(conn)), underway: false, limit }
+        Self {
+            link: Some(Link::Postgres(conn)),
+            underway: false,
+            limit,
+        }
     }
 
     pub(crate) fn is_postgres(&self) -> bool {

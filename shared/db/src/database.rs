@@ -67,7 +67,10 @@ impl Database {
             Address::Sqlite(path) => Pools::sqlite(path, &options).await?,
             Address::Postgres(address) => Pools::postgres(*address, &options).await?,
         };
-        Ok(Self { pools: Arc::new(pools), options })
+        Ok(Self {
+            pools: Arc::new(pools),
+            options,
+        })
     }
 
     /// Which engine is behind.
@@ -98,11 +101,7 @@ impl Database {
     }
 
     /// The first row of a statement that always gives one.
-    pub async fn fetch_one(
-        &self,
-        sql: impl SqlSafeStr,
-        args: &[Value<'_>],
-    ) -> Result<Row, Error> {
+    pub async fn fetch_one(&self, sql: impl SqlSafeStr, args: &[Value<'_>]) -> Result<Row, Error> {
         self.fetch_optional(sql, args).await?.ok_or(Error::NoRow)
     }
 
@@ -116,7 +115,13 @@ impl Database {
     /// Begins a transaction that reads one state of the database with several statements.
     pub async fn begin_read(&self) -> Result<Tx, Error> {
         let conn = self.pools.acquire(false, &self.options).await?;
-        Tx::begin(conn, false, "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        Tx::begin(
+            conn,
+            false,
+            "BEGIN",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        )
+        .await
     }
 
     /// Closes all connections, waiting for those that are lent. Clones are closed too.
@@ -127,6 +132,8 @@ impl Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("engine", &self.engine()).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("engine", &self.engine())
+            .finish_non_exhaustive()
     }
 }

@@ -108,11 +108,16 @@ impl Error {
 }
 
 fn named(constraint: &Option<String>) -> String {
-    constraint.as_ref().map(|name| format!(" ({name})")).unwrap_or_default()
+    constraint
+        .as_ref()
+        .map(|name| format!(" ({name})"))
+        .unwrap_or_default()
 }
 
 fn at(path: &Option<PathBuf>) -> String {
-    path.as_ref().map(|path| format!(": {}", path.display())).unwrap_or_default()
+    path.as_ref()
+        .map(|path| format!(": {}", path.display()))
+        .unwrap_or_default()
 }
 
 impl From<sqlx::Error> for Error {
@@ -120,9 +125,12 @@ impl From<sqlx::Error> for Error {
         use sqlx::Error as E;
         match error {
             E::Database(_) => database(error),
-            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::BeginFailed => {
-                Self::Unavailable(Box::new(error))
-            }
+            E::Io(_)
+            | E::Tls(_)
+            | E::PoolTimedOut
+            | E::PoolClosed
+            | E::WorkerCrashed
+            | E::BeginFailed => Self::Unavailable(Box::new(error)),
             E::Protocol(_) => Self::Unavailable(Box::new(error)),
             E::RowNotFound => Self::NoRow,
             E::Configuration(_) => Self::Address(error.to_string()),
@@ -137,8 +145,14 @@ fn database(error: sqlx::Error) -> Error {
     };
     let constraint = told.constraint().map(str::to_owned);
     let code = told.code().unwrap_or_default().into_owned();
-    let postgres = told.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some();
-    let meaning = if postgres { of_postgres(&code) } else { of_sqlite(&code) };
+    let postgres = told
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+        .is_some();
+    let meaning = if postgres {
+        of_postgres(&code)
+    } else {
+        of_sqlite(&code)
+    };
     let source: Cause = Box::new(error);
     match meaning {
         Meaning::Unavailable => Error::Unavailable(source),
@@ -175,13 +189,20 @@ fn of_postgres(code: &str) -> Meaning {
         // by the server; a primary that has become a standby.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25006" => Meaning::Unavailable,
         // Connections; out of memory, disk or connections; an I/O error of the server.
-        _ if ["08", "53", "58"].iter().any(|class| code.starts_with(class)) => Meaning::Unavailable,
+        _ if ["08", "53", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Meaning::Unavailable
+        }
         _ => Meaning::Refused,
     }
 }
 
 fn of_sqlite(code: &str) -> Meaning {
-    let Ok(code) = code.parse::<i32>() else { return Meaning::Refused };
+    let Ok(code) = code.parse::<i32>() else {
+        return Meaning::Refused;
+    };
     match (code, code & 0xff) {
         (2067 | 1555 | 2579, _) => Meaning::Unique,
         (787, _) => Meaning::ForeignKey,

@@ -9,7 +9,13 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _}
 /// applied anywhere must never change again.
 pub fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = files.iter().map(|&(version, name, sql)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
     });
     Migrator::with_migrations(migrations.collect())
 }
@@ -25,7 +31,9 @@ impl Database {
                 Pools::Postgres { address, .. } => on_postgres(address, postgres).await,
             }
         });
-        migrated.await.unwrap_or_else(|_| Err(Error::elapsed("migrating")))
+        migrated
+            .await
+            .unwrap_or_else(|_| Err(Error::elapsed("migrating")))
     }
 }
 
@@ -45,7 +53,8 @@ async fn on_postgres(
     migrator: &Migrator,
 ) -> Result<(), Error> {
     let mut conn = address.connect().await?;
-    conn.execute("SELECT set_config('statement_timeout', '0', false)").await?;
+    conn.execute("SELECT set_config('statement_timeout', '0', false)")
+        .await?;
     let migrated = migrator.run_direct(None, &mut conn, false).await;
     let closed = conn.close().await;
     migrated.map_err(|error| explain(error, migrator))?;
@@ -53,7 +62,11 @@ async fn on_postgres(
 }
 
 fn explain(error: MigrateError, migrator: &Migrator) -> Error {
-    let newest = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let newest = migrator
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0);
     match error {
         MigrateError::VersionMissing(version) if version > newest => Error::NewerSchema { version },
         MigrateError::Execute(source) => match Error::from(source) {

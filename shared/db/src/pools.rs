@@ -5,15 +5,25 @@ use crate::{Error, Options};
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgPool, SqlitePool};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgPool, SqlitePool,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Reading and writing have connections of their own: writers who wait for each other's locks
 /// take none from the readers, and a reader that tries to write is refused by the engine.
 pub(crate) enum Pools {
-    Sqlite { path: PathBuf, reads: SqlitePool, writes: SqlitePool },
-    Postgres { address: PgConnectOptions, reads: PgPool, writes: PgPool },
+    Sqlite {
+        path: PathBuf,
+        reads: SqlitePool,
+        writes: SqlitePool,
+    },
+    Postgres {
+        address: PgConnectOptions,
+        reads: PgPool,
+        writes: PgPool,
+    },
 }
 
 /// A connection idle for longer is asked whether it still lives before it is lent; one that was
@@ -39,7 +49,11 @@ impl Pools {
         let writes = pool(options, 1).connect_lazy_with(connect.clone());
         let reads = pool(options, options.read_connections)
             .connect_lazy_with(connect.pragma("query_only", "ON"));
-        let pools = Self::Sqlite { path, reads, writes };
+        let pools = Self::Sqlite {
+            path,
+            reads,
+            writes,
+        };
         pools.probe_sqlite(options).await?;
         Ok(pools)
     }
@@ -49,13 +63,19 @@ impl Pools {
         let probe = "SELECT count(*) FROM sqlite_schema";
         for write in [true, false] {
             let mut conn = self.acquire(write, options).await?;
-            conn.fetch_all(sqlx::SqlSafeStr::into_sql_str(probe), &[]).await?;
+            conn.fetch_all(sqlx::SqlSafeStr::into_sql_str(probe), &[])
+                .await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn postgres(address: PgConnectOptions, options: &Options) -> Result<Self, Error> {
-        let address = address.disable_statement_logging().application_name("larder");
+    pub(crate) async fn postgres(
+        address: PgConnectOptions,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let address = address
+            .disable_statement_logging()
+            .application_name("larder");
         within(options.acquire_timeout, create_database(&address)).await?;
         let timeout = options.statement_timeout.as_millis();
         let reads = format!(
@@ -77,13 +97,21 @@ impl Pools {
         };
         let reads = open(options.read_connections, reads);
         let writes = open(options.write_connections, writes);
-        Ok(Self::Postgres { address, reads, writes })
+        Ok(Self::Postgres {
+            address,
+            reads,
+            writes,
+        })
     }
 
     pub(crate) async fn acquire(&self, write: bool, options: &Options) -> Result<Conn, Error> {
         let limit = options.statement_timeout + NETWORK;
         match self {
-            Self::Sqlite { path, reads, writes } => {
+            Self::Sqlite {
+                path,
+                reads,
+                writes,
+            } => {
                 let pool = if write { writes } else { reads };
                 let conn = pool.acquire().await.map_err(|error| in_file(error, path))?;
                 Ok(Conn::sqlite(conn, limit))
@@ -128,7 +156,9 @@ fn pool<DB: sqlx::Database>(options: &Options, connections: u32) -> PoolOptions<
         .before_acquire(|conn: &mut DB::Connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > TRUSTED_FOR {
-                    return Ok(tokio::time::timeout(NETWORK, conn.ping()).await.is_ok_and(|pong| pong.is_ok()));
+                    return Ok(tokio::time::timeout(NETWORK, conn.ping())
+                        .await
+                        .is_ok_and(|pong| pong.is_ok()));
                 }
                 Ok(true)
             })
@@ -136,11 +166,17 @@ fn pool<DB: sqlx::Database>(options: &Options, connections: u32) -> PoolOptions<
 }
 
 fn create_folder(path: &Path) -> Result<(), Error> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+    let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    else {
         return Ok(());
     };
     std::fs::create_dir_all(folder).map_err(|error| {
-        Error::Address(format!("the folder {} cannot be made: {error}", folder.display()))
+        Error::Address(format!(
+            "the folder {} cannot be made: {error}",
+            folder.display()
+        ))
     })
 }
 
@@ -151,7 +187,10 @@ async fn create_database(address: &PgConnectOptions) -> Result<(), Error> {
         Err(error) if has_code(&error, "3D000") => {}
         Err(error) => return Err(error.into()),
     }
-    let name = address.get_database().unwrap_or_else(|| address.get_username()).to_owned();
+    let name = address
+        .get_database()
+        .unwrap_or_else(|| address.get_username())
+        .to_owned();
     let mut server = address.clone().database("postgres").connect().await?;
     let create = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
     match server.execute(AssertSqlSafe(create)).await {
@@ -164,12 +203,18 @@ async fn create_database(address: &PgConnectOptions) -> Result<(), Error> {
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    error.as_database_error().and_then(|told| told.code()).is_some_and(|told| told == code)
+    error
+        .as_database_error()
+        .and_then(|told| told.code())
+        .is_some_and(|told| told == code)
 }
 
 fn in_file(error: sqlx::Error, path: &Path) -> Error {
     match Error::from(error) {
-        Error::Corrupt { source, .. } => Error::Corrupt { path: Some(path.to_owned()), source },
+        Error::Corrupt { source, .. } => Error::Corrupt {
+            path: Some(path.to_owned()),
+            source,
+        },
         other => other,
     }
 }

@@ -23,8 +23,10 @@ impl Row {
 
     /// Column `index`, counted from 0, as a `T`.
     pub fn get<'r, T: Column<'r>>(&'r self, index: usize) -> Result<T, Error> {
-        T::read(&self.inner, self.first + index)
-            .map_err(|source| Error::Column { index, source: Box::new(source) })
+        T::read(&self.inner, self.first + index).map_err(|source| Error::Column {
+            index,
+            source: Box::new(source),
+        })
     }
 
     /// The same row without its first `count` columns.
@@ -50,7 +52,9 @@ impl Row {
 
 impl std::fmt::Debug for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Row").field("columns", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Row")
+            .field("columns", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,10 +84,14 @@ fn integer(row: &PgRow, index: usize) -> Result<Option<i64>, sqlx::Error> {
     }
     let info = value.type_info();
     if !matches!(info.name(), "INT8" | "INT4" | "INT2") {
-        return Err(sqlx::Error::Decode(format!("a {} is no integer", info.name()).into()));
+        return Err(sqlx::Error::Decode(
+            format!("a {} is no integer", info.name()).into(),
+        ));
     }
     drop(info);
-    <i64 as Decode<Postgres>>::decode(value).map(Some).map_err(sqlx::Error::Decode)
+    <i64 as Decode<Postgres>>::decode(value)
+        .map(Some)
+        .map_err(sqlx::Error::Decode)
 }
 
 #[expect(private_interfaces, reason = "no one else implements it")]
@@ -91,7 +99,9 @@ impl<'r> Column<'r> for Option<bool> {
     fn read(row: &'r Inner, index: usize) -> Result<Self, sqlx::Error> {
         match row {
             // What a SQLite column is declared as does not matter: a truth is a number there.
-            Inner::Sqlite(row) => Ok(row.try_get_unchecked::<Option<i64>, _>(index)?.map(|n| n != 0)),
+            Inner::Sqlite(row) => Ok(row
+                .try_get_unchecked::<Option<i64>, _>(index)?
+                .map(|n| n != 0)),
             Inner::Postgres(row) => row.try_get(index),
         }
     }

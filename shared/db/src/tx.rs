@@ -26,12 +26,20 @@ impl Tx {
     ) -> Result<Self, Error> {
         let begin = if conn.is_postgres() { postgres } else { sqlite };
         conn.fetch_script(begin.into_sql_str()).await?;
-        Ok(Self { conn, ended: false, may_write })
+        Ok(Self {
+            conn,
+            ended: false,
+            may_write,
+        })
     }
 
     /// Which engine it runs on, for the rare statement that differs.
     pub fn engine(&self) -> Engine {
-        if self.conn.is_postgres() { Engine::Postgres } else { Engine::Sqlite }
+        if self.conn.is_postgres() {
+            Engine::Postgres
+        } else {
+            Engine::Sqlite
+        }
     }
 
     /// Whether it was begun to write.
@@ -116,11 +124,18 @@ impl Tx {
     pub async fn rollback(mut self) -> Result<(), Error> {
         self.alive()?;
         self.ended = true;
-        self.conn.fetch_script(ROLLBACK.into_sql_str()).await.map(drop)
+        self.conn
+            .fetch_script(ROLLBACK.into_sql_str())
+            .await
+            .map(drop)
     }
 
     pub(crate) fn alive(&self) -> Result<(), Error> {
-        if self.ended { Err(Error::Ended) } else { Ok(()) }
+        if self.ended {
+            Err(Error::Ended)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) async fn unless_failed<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
@@ -145,6 +160,8 @@ impl Drop for Tx {
 
 impl std::fmt::Debug for Tx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tx").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Tx")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

@@ -11,8 +11,14 @@ use support::{Source, history, impatient};
 async fn an_unknown_scheme_is_named() {
     let refused = Database::open("mysql://somewhere/db").await;
     assert!(matches!(refused, Err(Error::UnknownScheme { scheme }) if scheme == "mysql"));
-    assert!(matches!(Database::open("notes.db").await, Err(Error::Address(_))));
-    assert!(matches!(Database::open("sqlite://:memory:").await, Err(Error::Address(_))));
+    assert!(matches!(
+        Database::open("notes.db").await,
+        Err(Error::Address(_))
+    ));
+    assert!(matches!(
+        Database::open("sqlite://:memory:").await,
+        Err(Error::Address(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,10 +40,19 @@ async fn a_missing_file_and_its_folder_are_created() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_database_is_created_by_whichever_replica_comes_first() -> Result<()> {
     let server = postgres::start()?;
-    let url = server.url_of("it \"is\" new").replace(' ', "%20").replace('"', "%22");
-    let opened = tokio::join!(Database::open(&url), Database::open(&url), Database::open(&url));
+    let url = server
+        .url_of("it \"is\" new")
+        .replace(' ', "%20")
+        .replace('"', "%22");
+    let opened = tokio::join!(
+        Database::open(&url),
+        Database::open(&url),
+        Database::open(&url)
+    );
     for db in [opened.0?, opened.1?, opened.2?] {
-        let name = db.fetch_one("SELECT current_database()::text", args![]).await?;
+        let name = db
+            .fetch_one("SELECT current_database()::text", args![])
+            .await?;
         assert_eq!(name.get::<&str>(0)?, "it \"is\" new");
     }
     Ok(())
@@ -84,10 +99,15 @@ async fn connections_recover_after_the_server_restarted() -> Result<()> {
 async fn a_damaged_file_is_reported_as_such() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("bad.db");
-    std::fs::write(&path, "this is not a database, though it is long enough to be one".repeat(99))?;
+    std::fs::write(
+        &path,
+        "this is not a database, though it is long enough to be one".repeat(99),
+    )?;
     let refused = Database::open(&format!("sqlite://{}", path.display())).await;
     match refused {
-        Err(Error::Corrupt { path: Some(named), .. }) => assert_eq!(named, path),
+        Err(Error::Corrupt {
+            path: Some(named), ..
+        }) => assert_eq!(named, path),
         other => panic!("{other:?}"),
     }
     Ok(())
@@ -99,7 +119,10 @@ async fn a_schema_of_a_newer_release_is_refused() -> Result<()> {
         let db = source.open().await?;
         db.migrate(&history(3), &history(3)).await?;
         let refused = db.migrate(&history(1), &history(1)).await;
-        assert!(matches!(refused, Err(Error::NewerSchema { version: 2 | 3 })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::NewerSchema { version: 2 | 3 })),
+            "{refused:?}"
+        );
     }
     Ok(())
 }
@@ -119,7 +142,9 @@ async fn replicas_that_start_at_once_migrate_once() -> Result<()> {
             replica??;
         }
         let db = source.open().await?;
-        let count = db.fetch_one("SELECT count(*) FROM _sqlx_migrations", args![]).await?;
+        let count = db
+            .fetch_one("SELECT count(*) FROM _sqlx_migrations", args![])
+            .await?;
         assert_eq!(count.get::<i64>(0)?, 3);
     }
     Ok(())
@@ -130,7 +155,11 @@ async fn a_migration_that_fails_leaves_nothing_behind() -> Result<()> {
     for source in Source::both()? {
         let db = source.open().await?;
         let broken = || {
-            let files = [(1, "half", "CREATE TABLE half (id BIGINT); CREATE TABLE half (id BIGINT)")];
+            let files = [(
+                1,
+                "half",
+                "CREATE TABLE half (id BIGINT); CREATE TABLE half (id BIGINT)",
+            )];
             larder_db::migrator(&files)
         };
         let failed = db.migrate(&broken(), &broken()).await;

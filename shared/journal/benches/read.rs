@@ -15,13 +15,18 @@ const LIST: &str = "SELECT id, text FROM notes WHERE id < $1 ORDER BY id LIMIT 5
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let repetitions = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(5_000);
+    let repetitions = std::env::args()
+        .find_map(|word| word.parse().ok())
+        .unwrap_or(5_000);
     let server = postgres::start()?;
     let folder = tempfile::tempdir()?;
     let file = format!("sqlite://{}", folder.path().join("bench.db").display());
     for url in [server.fresh_database()?.url(), file] {
         let journal = prepare(&url).await?;
-        println!("{}, medians of {repetitions}:", url.split(':').next().unwrap_or_default());
+        println!(
+            "{}, medians of {repetitions}:",
+            url.split(':').next().unwrap_or_default()
+        );
         for (what, sql) in [("one row", SQL), ("50 rows", LIST)] {
             compare(&journal, what, sql, repetitions).await?;
         }
@@ -32,14 +37,21 @@ async fn main() -> Result<()> {
 
 async fn prepare(url: &str) -> Result<Journal> {
     let db = Database::open(url).await?;
-    let tables = migrator(&[(1, "notes", "CREATE TABLE notes (id BIGINT PRIMARY KEY, text TEXT)")]);
+    let tables = migrator(&[(
+        1,
+        "notes",
+        "CREATE TABLE notes (id BIGINT PRIMARY KEY, text TEXT)",
+    )]);
     db.migrate(&tables, &tables).await?;
-    let watch = Watch::table("notes").row("notes", "id").keyspaces(&["notes"]);
+    let watch = Watch::table("notes")
+        .row("notes", "id")
+        .keyspaces(&["notes"]);
     let journal = Journal::install(db.clone(), Watches::revision(1).watch(watch)).await?;
     // A journal as it is after a busy quarter of an hour.
     for chunk in 0_i64..100 {
-        let rows: Vec<[Value<'_>; 2]> =
-            (0..1_000).map(|id| [(chunk * 1_000 + id).into(), "some text".into()]).collect();
+        let rows: Vec<[Value<'_>; 2]> = (0..1_000)
+            .map(|id| [(chunk * 1_000 + id).into(), "some text".into()])
+            .collect();
         let mut tx = db.begin_write().await?;
         tx.insert_many("notes (id, text)", "", &rows).await?;
         tx.commit().await?;
@@ -58,14 +70,22 @@ async fn compare(journal: &Journal, what: &str, sql: &'static str, times: usize)
         journal.read(sql, args![id]).await?;
         labelled.push(begun.elapsed());
     }
-    println!("  {what}: bare {:?}, labelled {:?}", median(bare), median(labelled));
+    println!(
+        "  {what}: bare {:?}, labelled {:?}",
+        median(bare),
+        median(labelled)
+    );
     Ok(())
 }
 
 async fn poll(journal: &Journal, times: usize) -> Result<()> {
     let begun = Instant::now();
     let round = journal.round(None).await?;
-    println!("  whole journal: {} changes in {:?}", round.changes.len(), begun.elapsed());
+    println!(
+        "  whole journal: {} changes in {:?}",
+        round.changes.len(),
+        begun.elapsed()
+    );
     let since = Coverage {
         epoch: round.epoch,
         snapshot: round.snapshot,

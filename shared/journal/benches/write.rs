@@ -26,7 +26,9 @@ enum Kind {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let numbers: Vec<f64> = std::env::args().filter_map(|word| word.parse().ok()).collect();
+    let numbers: Vec<f64> = std::env::args()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     let run = Duration::from_secs_f64(numbers.first().copied().unwrap_or(2.0));
     let clients = numbers.get(1).copied().unwrap_or(8.0) as usize;
     let durable = !std::env::args().any(|word| word == "trips-off-disk");
@@ -52,7 +54,10 @@ async fn main() -> Result<()> {
         }
     }
     let bare = sums[0].rate();
-    for (sum, what) in sums.iter().zip(["no triggers", "triggers", "triggers, reading back"]) {
+    for (sum, what) in sums
+        .iter()
+        .zip(["no triggers", "triggers", "triggers, reading back"])
+    {
         let (rate, each) = (sum.rate(), 1e6 / sum.writes);
         println!(
             "{what:24}{rate:7.0} writes/s, ratio {:.3}; CPU per write: client {:3.0} us, server {:3.0} us",
@@ -75,13 +80,17 @@ async fn prepare(db: &Database) -> Result<Journal> {
     )]);
     db.migrate(&tables, &tables).await?;
     for table in ["bare", "watched"] {
-        let rows: Vec<[Value<'_>; 3]> =
-            (0..ROWS).map(|id| [id.into(), (id % 100).into(), "some text".into()]).collect();
+        let rows: Vec<[Value<'_>; 3]> = (0..ROWS)
+            .map(|id| [id.into(), (id % 100).into(), "some text".into()])
+            .collect();
         let mut tx = db.begin_write().await?;
-        tx.insert_many(&format!("{table} (id, owner, text)"), "", &rows).await?;
+        tx.insert_many(&format!("{table} (id, owner, text)"), "", &rows)
+            .await?;
         tx.commit().await?;
     }
-    let watch = Watch::table("watched").row("watched", "id").collection("watched.owner", "owner");
+    let watch = Watch::table("watched")
+        .row("watched", "id")
+        .collection("watched.owner", "owner");
     let watches = Watches::revision(1).watch(watch.keyspaces(&["watched"]));
     Ok(Journal::install(db.clone(), watches).await?)
 }
@@ -103,7 +112,10 @@ impl Turn {
 
 async fn turn(journal: &Journal, kind: Kind, clients: usize, run: Duration) -> Result<Turn> {
     let before = processor();
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, count) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let begun = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for client in 0..clients {
@@ -138,14 +150,27 @@ async fn turn(journal: &Journal, kind: Kind, clients: usize, run: Duration) -> R
 fn processor() -> (f64, f64) {
     let mut processes = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
-        let fields: Vec<u64> = fields.split(' ').map(|field| field.parse().unwrap_or(0)).collect();
+        let Some((_, fields)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let fields: Vec<u64> = fields
+            .split(' ')
+            .map(|field| field.parse().unwrap_or(0))
+            .collect();
         if fields.len() > 15 {
-            processes.push((id, fields[2] as u32, (fields[12] + fields[13]) as f64 / 100.0));
+            processes.push((
+                id,
+                fields[2] as u32,
+                (fields[12] + fields[13]) as f64 / 100.0,
+            ));
         }
     }
     let own = std::process::id();
@@ -185,11 +210,18 @@ async fn write(journal: &Journal, kind: Kind, id: i64, text: &str) -> Result<()>
 async fn load(db: &Database) -> Result<()> {
     for table in ["bare", "watched"] {
         let rows: Vec<[Value<'_>; 3]> = (ROWS..ROWS + 100_000)
-            .map(|id| [id.into(), (id % 100).into(), "some text of some length".into()])
+            .map(|id| {
+                [
+                    id.into(),
+                    (id % 100).into(),
+                    "some text of some length".into(),
+                ]
+            })
             .collect();
         let begun = Instant::now();
         let mut tx = db.begin_write().await?;
-        tx.insert_many(&format!("{table} (id, owner, text)"), "", &rows).await?;
+        tx.insert_many(&format!("{table} (id, owner, text)"), "", &rows)
+            .await?;
         tx.commit().await?;
         println!("100,000 rows into {table}: {:?}", begun.elapsed());
     }

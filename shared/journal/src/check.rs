@@ -42,7 +42,11 @@ impl Journal {
             Engine::Postgres => {
                 let schema = db.fetch_one(postgres::SCHEMA, args![]).await?;
                 let found = db.fetch_all(postgres::TRIGGERS, args![]).await?;
-                compare(watches, &postgres::triggers(schema.get(0)?, watches), &found)
+                compare(
+                    watches,
+                    &postgres::triggers(schema.get(0)?, watches),
+                    &found,
+                )
             }
         }
     }
@@ -85,7 +89,9 @@ fn problem(watches: &Watches, trigger: &Trigger, flaw: Flaw) -> Problem {
     let watch = watches.tables.iter().find(of_table);
     Problem {
         table: trigger.table.clone(),
-        keyspaces: watch.map(|watch| watch.keyspaces.clone()).unwrap_or_default(),
+        keyspaces: watch
+            .map(|watch| watch.keyspaces.clone())
+            .unwrap_or_default(),
         trigger: trigger.name.clone(),
         flaw,
     }

@@ -24,11 +24,17 @@ impl Feed for Journal {
 
 impl Journal {
     async fn find_round(&self, since: Option<&Coverage>) -> Result<Round, Error> {
-        let Some(since) = since else { return self.whole().await };
+        let Some(since) = since else {
+            return self.whole().await;
+        };
         let round = self.since(since).await?;
         // Numbers of another life say nothing here: that statement's answer is thrown away, and
         // all of the new one comes from the next.
-        if round.epoch == since.epoch { Ok(round) } else { self.whole().await }
+        if round.epoch == since.epoch {
+            Ok(round)
+        } else {
+            self.whole().await
+        }
     }
 
     async fn since(&self, since: &Coverage) -> Result<Round, Error> {
@@ -37,11 +43,13 @@ impl Journal {
         let rows = match db.engine() {
             Engine::Sqlite => {
                 let first = i64::try_from(since.snapshot.xmin()).unwrap_or(i64::MAX);
-                db.fetch_all(sqlite::ROUND, args![first, most.saturating_add(1)]).await?
+                db.fetch_all(sqlite::ROUND, args![first, most.saturating_add(1)])
+                    .await?
             }
             Engine::Postgres => {
                 let snapshot = since.snapshot.to_string();
-                db.fetch_all(postgres::ROUND, args![&snapshot, most.saturating_add(1)]).await?
+                db.fetch_all(postgres::ROUND, args![&snapshot, most.saturating_add(1)])
+                    .await?
             }
         };
         gather(&rows, most)
@@ -52,7 +60,8 @@ impl Journal {
         let most = self.inner.settings.whole_at_most;
         let rows = match db.engine() {
             Engine::Sqlite => {
-                db.fetch_all(sqlite::ROUND, args![0_i64, most.saturating_add(1)]).await?
+                db.fetch_all(sqlite::ROUND, args![0_i64, most.saturating_add(1)])
+                    .await?
             }
             Engine::Postgres => db.fetch_all(postgres::WHOLE, args![most]).await?,
         };
@@ -60,8 +69,10 @@ impl Journal {
     }
 
     async fn insert_lines(&self, lines: &[Line]) -> Result<Written, Error> {
-        let rows: Vec<[Value<'_>; 2]> =
-            lines.iter().map(|line| [(&line.collection).into(), (&line.key).into()]).collect();
+        let rows: Vec<[Value<'_>; 2]> = lines
+            .iter()
+            .map(|line| [(&line.collection).into(), (&line.key).into()])
+            .collect();
         let mut write = self.begin().await?;
         write.insert_many("journal (tag, key)", "", &rows).await?;
         let written = write.commit().await?;
@@ -90,8 +101,14 @@ fn gather(rows: &[Row], most: u32) -> Result<Round, Error> {
     }
     let mut round = header.ok_or_else(|| unusable("round", "no header"))?;
     round.changes = match everything {
-        true => vec![Change { tag: Tag::all(), xid: highest }],
-        false => changes.into_iter().map(|(tag, xid)| Change { tag, xid }).collect(),
+        true => vec![Change {
+            tag: Tag::all(),
+            xid: highest,
+        }],
+        false => changes
+            .into_iter()
+            .map(|(tag, xid)| Change { tag, xid })
+            .collect(),
     };
     Ok(round)
 }

@@ -34,7 +34,13 @@ impl Header {
             (Some(marked), Some(dropped)) => Some((number(marked)?, number(dropped)?)),
             _ => None,
         };
-        Ok(Self { snapshot, standby, written, epoch, marks })
+        Ok(Self {
+            snapshot,
+            standby,
+            written,
+            epoch,
+            marks,
+        })
     }
 
     /// The label of what was read with it, if it may have one.
@@ -42,7 +48,10 @@ impl Header {
         let epoch = self.epoch.filter(|_| !self.written)?;
         Some(match self.standby {
             true => Label::of_standby(epoch, &self.snapshot),
-            false => Label { epoch, snapshot: self.snapshot },
+            false => Label {
+                epoch,
+                snapshot: self.snapshot,
+            },
         })
     }
 
@@ -65,7 +74,10 @@ impl Header {
 /// The life of the database: its system in decimal, its timeline in hexadecimal digits.
 pub(crate) fn epoch(system: &str, timeline: &str) -> Result<Epoch, Error> {
     let number_of = |text| u32::from_str_radix(text, 16).map_err(|_| unusable("timeline", text));
-    Ok(Epoch { system: number(system)?, timeline: number_of(timeline)? })
+    Ok(Epoch {
+        system: number(system)?,
+        timeline: number_of(timeline)?,
+    })
 }
 
 /// A transaction's number, or another of that kind.

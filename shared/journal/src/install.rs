@@ -21,14 +21,21 @@ pub(crate) async fn install(journal: &Journal) -> Result<(), Error> {
     }
     let same = (installed.version, installed.revision) == (VERSION, watches.revision);
     if same && installed.fingerprint != fingerprint {
-        return Err(Error::Unrevised { revision: watches.revision });
+        return Err(Error::Unrevised {
+            revision: watches.revision,
+        });
     }
     if same && plan.sound {
         return Ok(tx.commit().await?);
     }
-    tx.execute_script(AssertSqlSafe(plan.cleanup + &plan.program)).await?;
+    tx.execute_script(AssertSqlSafe(plan.cleanup + &plan.program))
+        .await?;
     let whole = Tag::WHOLE;
-    tx.execute("INSERT INTO journal (tag, key) VALUES ($1, $2)", args![whole, whole]).await?;
+    tx.execute(
+        "INSERT INTO journal (tag, key) VALUES ($1, $2)",
+        args![whole, whole],
+    )
+    .await?;
     tx.execute(
         "UPDATE journal_state SET version = $1, revision = $2, fingerprint = $3",
         args![VERSION, watches.revision, &fingerprint],
@@ -56,11 +63,19 @@ struct State {
 async fn state(tx: &mut Tx) -> Result<State, Error> {
     let sql = "SELECT version, revision, fingerprint FROM journal_state";
     let row = tx.fetch_one(sql, args![]).await?;
-    Ok(State { version: row.get(0)?, revision: row.get(1)?, fingerprint: row.get(2)? })
+    Ok(State {
+        version: row.get(0)?,
+        revision: row.get(1)?,
+        fingerprint: row.get(2)?,
+    })
 }
 
 async fn on_sqlite(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
-    if !tx.fetch_one(sqlite::INSTALLED, args![]).await?.get::<bool>(0)? {
+    if !tx
+        .fetch_one(sqlite::INSTALLED, args![])
+        .await?
+        .get::<bool>(0)?
+    {
         tx.execute_script(sqlite::TABLES).await?;
     }
     let found = tx.fetch_all(sqlite::TRIGGERS, args![]).await?;
@@ -70,8 +85,15 @@ async fn on_sqlite(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
     for trigger in &found {
         cleanup += &format!("DROP TRIGGER {};\n", identifier(trigger.get(1)?));
     }
-    let program = wanted.iter().map(|trigger| format!("{};\n", trigger.body)).collect();
-    Ok(Plan { cleanup, program, sound })
+    let program = wanted
+        .iter()
+        .map(|trigger| format!("{};\n", trigger.body))
+        .collect();
+    Ok(Plan {
+        cleanup,
+        program,
+        sound,
+    })
 }
 
 async fn on_postgres(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
@@ -82,7 +104,8 @@ async fn on_postgres(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
     if installed {
         forget_another_server(tx).await?;
     } else {
-        tx.execute_script(AssertSqlSafe(postgres::tables(&schema))).await?;
+        tx.execute_script(AssertSqlSafe(postgres::tables(&schema)))
+            .await?;
     }
     let found = tx.fetch_all(postgres::TRIGGERS, args![]).await?;
     let sound = check::compare(watches, &postgres::triggers(&schema, watches), &found)?.is_empty();
@@ -90,7 +113,11 @@ async fn on_postgres(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
         .iter()
         .map(|table| postgres::uninstall(&schema, table))
         .collect();
-    Ok(Plan { cleanup, program: postgres::program(&schema, watches), sound })
+    Ok(Plan {
+        cleanup,
+        program: postgres::program(&schema, watches),
+        sound,
+    })
 }
 
 /// Tables that have our triggers and are watched no more.

@@ -73,7 +73,13 @@ impl Journal {
 
     /// The journal of a database in which it was installed by others, as a standby's.
     pub fn attach(db: Database, watches: Watches, settings: Settings) -> Self {
-        Self { inner: Arc::new(Inner { db, watches, settings }) }
+        Self {
+            inner: Arc::new(Inner {
+                db,
+                watches,
+                settings,
+            }),
+        }
     }
 
     /// The database.
@@ -87,7 +93,11 @@ impl Journal {
             Engine::Sqlite => format!("SELECT {}", sqlite::LABEL),
             Engine::Postgres => format!("SELECT {}", postgres::LABEL),
         };
-        let row = self.inner.db.fetch_one(larder_db::AssertSqlSafe(sql), args![]).await?;
+        let row = self
+            .inner
+            .db
+            .fetch_one(larder_db::AssertSqlSafe(sql), args![])
+            .await?;
         let epoch = Header::parse(row.get(0)?)?.epoch;
         epoch.ok_or_else(|| Error::Unusable("a standby is not sure of its timeline".to_owned()))
     }

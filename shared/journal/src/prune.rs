@@ -26,12 +26,20 @@ impl Journal {
     /// nothing to do.
     pub async fn prune(&self) -> Result<Pruned, Error> {
         let mut tx = self.inner.db.begin_write().await?;
-        let Some(state) = self.marks(&mut tx).await? else { return Ok(Pruned::default()) };
+        let Some(state) = self.marks(&mut tx).await? else {
+            return Ok(Pruned::default());
+        };
         let (pending, settled): (bool, bool) = (state.get(0)?, state.get(1)?);
         let pruned = match (pending, settled) {
-            (true, true) => Pruned { marked: None, dropped: drop_marked(&mut tx).await? },
+            (true, true) => Pruned {
+                marked: None,
+                dropped: drop_marked(&mut tx).await?,
+            },
             (true, false) => Pruned::default(),
-            (false, _) => Pruned { marked: self.mark(&mut tx).await?, dropped: 0 },
+            (false, _) => Pruned {
+                marked: self.mark(&mut tx).await?,
+                dropped: 0,
+            },
         };
         tx.commit().await?;
         Ok(pruned)
@@ -50,7 +58,9 @@ impl Journal {
                  FROM journal_state FOR UPDATE SKIP LOCKED"
             }
         };
-        Ok(tx.fetch_optional(sql, args![seconds(self.inner.settings.settle)]).await?)
+        Ok(tx
+            .fetch_optional(sql, args![seconds(self.inner.settings.settle)])
+            .await?)
     }
 
     async fn mark(&self, tx: &mut Tx) -> Result<Option<Xid>, Error> {
@@ -60,7 +70,9 @@ impl Journal {
             Engine::Sqlite => MARK_SQLITE,
             Engine::Postgres => MARK_POSTGRES,
         };
-        let row = tx.fetch_optional(sql, args![seconds(settings.keep), most]).await?;
+        let row = tx
+            .fetch_optional(sql, args![seconds(settings.keep), most])
+            .await?;
         let marked = row.map(|row| row.get::<i64>(0)).transpose()?;
         Ok(marked.and_then(|xid| Xid::try_from(xid).ok()))
     }
@@ -85,7 +97,8 @@ const MARK_POSTGRES: &str = "UPDATE journal_state SET marked_at = clock_timestam
      WHERE low_marked < old.next::text::xid8 RETURNING low_marked::text::int8";
 
 async fn drop_marked(tx: &mut Tx) -> Result<u64, Error> {
-    tx.execute("UPDATE journal_state SET low_dropped = low_marked", args![]).await?;
+    tx.execute("UPDATE journal_state SET low_dropped = low_marked", args![])
+        .await?;
     let sql = match tx.engine() {
         Engine::Sqlite => "DELETE FROM journal WHERE id < (SELECT low_dropped FROM journal_state)",
         Engine::Postgres => {

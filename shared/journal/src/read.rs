@@ -30,11 +30,7 @@ pub enum Standing {
 impl Journal {
     /// Reads with one SELECT that returns the data and its label, also when there are no rows.
     /// Rows come in the order that the statement's own ORDER BY gives them.
-    pub async fn read(
-        &self,
-        sql: impl SqlSafeStr,
-        args: &[Value<'_>],
-    ) -> Result<Labelled, Error> {
+    pub async fn read(&self, sql: impl SqlSafeStr, args: &[Value<'_>]) -> Result<Labelled, Error> {
         let db = &self.inner.db;
         let sql = labelled(sql, db.engine());
         take_apart(db.fetch_all(AssertSqlSafe(sql), args).await?)
@@ -82,7 +78,15 @@ fn take_apart(mut rows: Vec<Row>) -> Result<Labelled, Error> {
     if first.get::<Option<i64>>(1)?.is_none() {
         rows.clear();
     }
-    let standing = if header.standby { Standing::Standby } else { Standing::Primary };
+    let standing = if header.standby {
+        Standing::Standby
+    } else {
+        Standing::Primary
+    };
     let rows = rows.into_iter().map(|row| row.skip(OWN_COLUMNS)).collect();
-    Ok(Labelled { label: header.label(), standing, rows })
+    Ok(Labelled {
+        label: header.label(),
+        standing,
+        rows,
+    })
 }

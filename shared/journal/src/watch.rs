@@ -12,7 +12,10 @@ pub struct Watches {
 impl Watches {
     /// The watches of this revision, none yet.
     pub fn revision(revision: i64) -> Self {
-        Self { revision, tables: Vec::new() }
+        Self {
+            revision,
+            tables: Vec::new(),
+        }
     }
 
     /// Adds a table.
@@ -58,7 +61,10 @@ impl Watch {
     /// A change touches the collection that the row is in, and the one that it was in before: a
     /// row that moves touches both. A null is the member with the empty key.
     pub fn collection(mut self, tag: &str, columns: impl Columns) -> Self {
-        self.members.push(Member { tag: tag.to_owned(), columns: columns.names() });
+        self.members.push(Member {
+            tag: tag.to_owned(),
+            columns: columns.names(),
+        });
         self
     }
 
@@ -71,7 +77,8 @@ impl Watch {
     /// The keyspaces with values made from this table. TRUNCATE touches them whole, and they are
     /// what must be refused while the table's triggers are off.
     pub fn keyspaces(mut self, names: &[&str]) -> Self {
-        self.keyspaces.extend(names.iter().map(|&name| name.to_owned()));
+        self.keyspaces
+            .extend(names.iter().map(|&name| name.to_owned()));
         self
     }
 }

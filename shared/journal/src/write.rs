@@ -38,19 +38,29 @@ impl Write {
     pub async fn commit(mut self) -> Result<Option<Written>, Error> {
         let (row, committed) = match self.tx.engine() {
             Engine::Sqlite => {
-                let row = self.tx.fetch_optional(sqlite::FINISH, args![self.mark, WRITTEN_AT_MOST + 1]).await?;
+                let row = self
+                    .tx
+                    .fetch_optional(sqlite::FINISH, args![self.mark, WRITTEN_AT_MOST + 1])
+                    .await?;
                 (row, self.tx.commit().await)
             }
-            Engine::Postgres => {
-                (self.tx.commit_with(postgres::FINISH).await?.into_iter().next(), Ok(()))
-            }
+            Engine::Postgres => (
+                self.tx
+                    .commit_with(postgres::FINISH)
+                    .await?
+                    .into_iter()
+                    .next(),
+                Ok(()),
+            ),
         };
         committed?;
         // By now it is committed: what cannot be read must pass neither for nothing written nor
         // for a failure.
         let unknown = |error: Error| larder_db::Error::CommitUnknown(Box::new(error));
         let Some(row) = row else { return Ok(None) };
-        let text = row.get::<Option<&str>>(0).map_err(|error| unknown(error.into()))?;
+        let text = row
+            .get::<Option<&str>>(0)
+            .map_err(|error| unknown(error.into()))?;
         Ok(written(text.unwrap_or("0|0|0|0")).map_err(unknown)?)
     }
 
@@ -74,19 +84,22 @@ impl DerefMut for Write {
     }
 }
 
-/// Reads `xid|system|timeline|count`, and for each line a record separator, its tag, a unit
+/// Reads `system|xid|timeline|count`, and for each line a record separator, its tag, a unit
 /// separator, its key. A tag or key may contain these characters, and then the count tells.
 fn written(text: &str) -> Result<Option<Written>, Error> {
     let mut records = text.split('\u{1e}');
     let mut head = records.next().unwrap_or_default().split('|');
     let mut field = || head.next().ok_or_else(|| unusable("commit", text));
-    let (xid, epoch) = (number(field()?)?, epoch(field()?, field()?)?);
+    let (system, xid, timeline) = (field()?, number(field()?)?, field()?);
+    let epoch = epoch(system, timeline)?;
     let count = number(field()?)?;
     if count == 0 {
         return Ok(None);
     }
     let tag = |record: &str| {
-        let (tag, key) = record.split_once('\u{1f}').filter(|(_, key)| !key.contains('\u{1f}'))?;
+        let (tag, key) = record
+            .split_once('\u{1f}')
+            .filter(|(_, key)| !key.contains('\u{1f}'))?;
         Some(Tag::of(tag, key))
     };
     let tags: Option<Vec<_>> = records.map(tag).collect();
@@ -107,12 +120,23 @@ mod tests {
         let tags = |text: &str| written(text).unwrap().map(|written| written.tags);
         let mut two = vec![Tag::of("a", "1|2"), Tag::of("b", "")];
         two.sort_unstable();
-        assert_eq!(tags("7|5|00000001|2\u{1e}a\u{1f}1|2\u{1e}b\u{1f}"), Some(two));
-        assert_eq!(tags("7|5|00000001|0"), None);
-        let forged = ["1\u{1e}a\u{1f}1\u{1e}b\u{1f}2", "1\u{1e}a\u{1f}1\u{1f}2", "1\u{1e}a\u{1f}1\u{1e}x"];
+        assert_eq!(
+            tags("5|7|00000001|2\u{1e}a\u{1f}1|2\u{1e}b\u{1f}"),
+            Some(two)
+        );
+        assert_eq!(tags("5|7|00000001|0"), None);
+        let forged = [
+            "1\u{1e}a\u{1f}1\u{1e}b\u{1f}2",
+            "1\u{1e}a\u{1f}1\u{1f}2",
+            "1\u{1e}a\u{1f}1\u{1e}x",
+        ];
         for forged in forged {
-            assert_eq!(tags(&format!("7|5|00000001|{forged}")), Some(vec![Tag::all()]), "{forged:?}");
+            assert_eq!(
+                tags(&format!("5|7|00000001|{forged}")),
+                Some(vec![Tag::all()]),
+                "{forged:?}"
+            );
         }
-        assert!(written("7|5").is_err());
+        assert!(written("5|7").is_err());
     }
 }

@@ -46,11 +46,19 @@ async fn an_older_release_does_not_install_over_a_newer_one() -> Result<()> {
         Journal::install(db.clone(), newer).await?;
         assert!(source.tags_since(&before).await?.contains(&Tag::all()));
         let refused = Journal::install(db, watches()).await;
-        let newer = matches!(refused, Err(Error::Newer { version: 1, revision: 2 }));
+        let newer = matches!(
+            refused,
+            Err(Error::Newer {
+                version: 1,
+                revision: 2
+            })
+        );
         assert!(newer, "{refused:?}");
         // What is watched no more has no triggers any more.
         let before = source.coverage().await?;
-        source.home.shell("INSERT INTO comments (id, text) VALUES (1, 'x')")?;
+        source
+            .home
+            .shell("INSERT INTO comments (id, text) VALUES (1, 'x')")?;
         assert_eq!(source.journal.round(Some(&before)).await?.changes, []);
     }
     Ok(())
@@ -62,7 +70,10 @@ async fn watches_do_not_change_under_their_revision() -> Result<()> {
         let db = open(&source.home.url()).await?;
         let other = Watches::revision(1).watch(Watch::table("replies").row("replies", "id"));
         let refused = Journal::install(db, other).await;
-        assert!(matches!(refused, Err(Error::Unrevised { revision: 1 })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Unrevised { revision: 1 })),
+            "{refused:?}"
+        );
     }
     Ok(())
 }
@@ -77,7 +88,10 @@ async fn a_trigger_that_is_gone_is_reported_and_repaired() -> Result<()> {
         })?;
         let problems = source.journal.check().await?;
         assert_eq!(problems.len(), 1);
-        assert_eq!((problems[0].table.as_str(), problems[0].flaw), ("comments", Flaw::Missing));
+        assert_eq!(
+            (problems[0].table.as_str(), problems[0].flaw),
+            ("comments", Flaw::Missing)
+        );
         assert_eq!(problems[0].keyspaces, ["comments", "comments.list"]);
 
         let before = source.coverage().await?;
@@ -91,13 +105,19 @@ async fn a_trigger_that_is_gone_is_reported_and_repaired() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disabled_trigger_is_reported_by_table() -> Result<()> {
     let source = Source::postgres().await?;
-    for disable in ["DISABLE TRIGGER ALL", "ENABLE TRIGGER larder_journal_truncate"] {
+    for disable in [
+        "DISABLE TRIGGER ALL",
+        "ENABLE TRIGGER larder_journal_truncate",
+    ] {
         let disable = format!("ALTER TABLE replies {disable}");
         source.home.shell(&disable)?;
         let problems = source.journal.check().await?;
         assert!(!problems.is_empty());
         for problem in problems {
-            assert_eq!((problem.table.as_str(), problem.flaw), ("replies", Flaw::Disabled));
+            assert_eq!(
+                (problem.table.as_str(), problem.flaw),
+                ("replies", Flaw::Disabled)
+            );
             assert_eq!(problem.keyspaces, ["replies"]);
         }
     }
@@ -119,7 +139,11 @@ async fn a_trigger_that_does_something_else_is_reported() -> Result<()> {
             }
         })?;
         let problems = source.journal.check().await?;
-        assert!(problems.iter().all(|problem| problem.flaw == Flaw::Different));
+        assert!(
+            problems
+                .iter()
+                .all(|problem| problem.flaw == Flaw::Different)
+        );
         assert!(!problems.is_empty());
     }
     Ok(())
@@ -130,7 +154,9 @@ async fn names_that_need_quotes_are_quoted() -> Result<()> {
     for home in [Home::sqlite()?, Home::postgres()?] {
         let db = open(&home.url()).await?;
         home.shell("CREATE TABLE \"Odd 'Table\" (\"the \"\"Id\" BIGINT)")?;
-        let odd = Watch::table("Odd 'Table").row("o'dd", "the \"Id").keyspaces(&["o'dd"]);
+        let odd = Watch::table("Odd 'Table")
+            .row("o'dd", "the \"Id")
+            .keyspaces(&["o'dd"]);
         let journal = Journal::install(db, Watches::revision(1).watch(odd)).await?;
         assert_eq!(journal.check().await?, []);
         let source = Source { home, journal };

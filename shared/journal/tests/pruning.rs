@@ -32,14 +32,23 @@ async fn lines_are_marked_first_and_dropped_later() -> Result<()> {
         let written = source.write(INSERT).await?.unwrap();
         age(&source.home)?;
         let marked = source.journal.prune().await?;
-        assert_eq!(marked, Pruned { marked: Some(written.xid + 1), dropped: 0 });
+        assert_eq!(
+            marked,
+            Pruned {
+                marked: Some(written.xid + 1),
+                dropped: 0
+            }
+        );
         let round = source.journal.round(None).await?;
         assert_eq!((round.low_marked, round.low_dropped), (written.xid + 1, 0));
         assert!(!round.changes.is_empty());
 
         assert_eq!(source.journal.prune().await?.dropped, 4);
         let round = source.journal.round(None).await?;
-        assert_eq!((round.low_marked, round.low_dropped), (written.xid + 1, written.xid + 1));
+        assert_eq!(
+            (round.low_marked, round.low_dropped),
+            (written.xid + 1, written.xid + 1)
+        );
         assert_eq!(round.changes, []);
         assert_eq!(source.journal.prune().await?, Pruned::default());
     }
@@ -58,9 +67,15 @@ async fn a_feeder_that_was_silent_sees_the_gap() -> Result<()> {
         source.journal.prune().await?;
 
         let round = source.journal.round(Some(&silent)).await?;
-        assert!(round.low_dropped > silent.low_marked, "it has missed lines, and can tell");
+        assert!(
+            round.low_dropped > silent.low_marked,
+            "it has missed lines, and can tell"
+        );
         let round = source.journal.round(Some(&attentive)).await?;
-        assert!(round.low_dropped <= attentive.low_marked, "it has missed nothing");
+        assert!(
+            round.low_dropped <= attentive.low_marked,
+            "it has missed nothing"
+        );
     }
     Ok(())
 }
@@ -74,7 +89,10 @@ async fn numbers_do_not_start_again_after_pruning() -> Result<()> {
         source.journal.prune().await?;
         source.journal.prune().await?;
         let round = source.journal.round(Some(&before)).await?;
-        assert!(before.snapshot.within(&round.snapshot), "the empty journal is no step back");
+        assert!(
+            before.snapshot.within(&round.snapshot),
+            "the empty journal is no step back"
+        );
         let second = source.write(UPDATE).await?.unwrap();
         assert!(second.xid > first.xid);
         let all = named(&["comments/1", "comments.product/7", "comments.all/*"]);
@@ -85,7 +103,10 @@ async fn numbers_do_not_start_again_after_pruning() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn young_lines_stay() -> Result<()> {
-    let settings = Settings { keep: Duration::from_secs(900), ..at_once() };
+    let settings = Settings {
+        keep: Duration::from_secs(900),
+        ..at_once()
+    };
     for home in [Home::sqlite()?, Home::postgres()?] {
         let source = Source::at(home, settings.clone()).await?;
         source.write(INSERT).await?;
@@ -101,7 +122,10 @@ async fn young_lines_stay() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_stands_for_a_while_before_its_lines_go() -> Result<()> {
-    let settings = Settings { settle: Duration::from_secs(600), ..at_once() };
+    let settings = Settings {
+        settle: Duration::from_secs(600),
+        ..at_once()
+    };
     for home in [Home::sqlite()?, Home::postgres()?] {
         let source = Source::at(home, settings.clone()).await?;
         age(&source.home)?;
@@ -114,7 +138,10 @@ async fn a_mark_stands_for_a_while_before_its_lines_go() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_backlog_goes_in_steps() -> Result<()> {
-    let settings = Settings { drop_at_most: 5, ..at_once() };
+    let settings = Settings {
+        drop_at_most: 5,
+        ..at_once()
+    };
     for home in [Home::sqlite()?, Home::postgres()?] {
         let source = Source::at(home, settings.clone()).await?;
         source.write(INSERT).await?;
@@ -155,11 +182,17 @@ async fn a_mark_does_not_pass_a_transaction_that_is_still_open() -> Result<()> {
     let source = Source::postgres().await?;
     let mut long = source.journal.begin().await?;
     long.execute(INSERT, args![]).await?;
-    let later = source.write("INSERT INTO comments (id, text) VALUES (2, 'y')").await?.unwrap();
+    let later = source
+        .write("INSERT INTO comments (id, text) VALUES (2, 'y')")
+        .await?
+        .unwrap();
     age(&source.home)?;
     let marked = source.journal.prune().await?.marked;
     let long = long.commit().await?.unwrap();
     assert!(long.xid < later.xid);
-    assert!(marked.is_none_or(|marked| marked <= long.xid), "{marked:?} {long:?}");
+    assert!(
+        marked.is_none_or(|marked| marked <= long.xid),
+        "{marked:?} {long:?}"
+    );
     Ok(())
 }

@@ -13,9 +13,15 @@ const BY_ID: &str = "SELECT id, text FROM comments WHERE id = $1";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_covers_what_was_committed_before_and_nothing_after() -> Result<()> {
     for source in Source::both().await? {
-        let first = source.write("INSERT INTO comments (id, text) VALUES (1, 'x')").await?.unwrap();
+        let first = source
+            .write("INSERT INTO comments (id, text) VALUES (1, 'x')")
+            .await?
+            .unwrap();
         let read = source.journal.read(BY_ID, args![1]).await?;
-        let second = source.write("UPDATE comments SET text = 'y'").await?.unwrap();
+        let second = source
+            .write("UPDATE comments SET text = 'y'")
+            .await?
+            .unwrap();
         let label = read.label.unwrap();
         assert_eq!(read.standing, Standing::Primary);
         assert_eq!(label.epoch, first.epoch);
@@ -33,7 +39,9 @@ async fn a_label_covers_what_was_committed_before_and_nothing_after() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_of_nothing_has_a_label_too() -> Result<()> {
     for source in Source::both().await? {
-        let written = source.write("INSERT INTO comments (id, text) VALUES (1, 'x')").await?;
+        let written = source
+            .write("INSERT INTO comments (id, text) VALUES (1, 'x')")
+            .await?;
         let read = source.journal.read(BY_ID, args![2]).await?;
         assert_eq!(read.rows.len(), 0);
         assert!(read.label.unwrap().snapshot.sees(written.unwrap().xid));
@@ -44,8 +52,13 @@ async fn a_read_of_nothing_has_a_label_too() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_of_nulls_is_a_row() -> Result<()> {
     for source in Source::both().await? {
-        source.write("INSERT INTO comments (id, text) VALUES (1, 'x')").await?;
-        let read = source.journal.read("SELECT product_id FROM comments", args![]).await?;
+        source
+            .write("INSERT INTO comments (id, text) VALUES (1, 'x')")
+            .await?;
+        let read = source
+            .journal
+            .read("SELECT product_id FROM comments", args![])
+            .await?;
         assert_eq!(read.rows.len(), 1);
         assert_eq!(read.rows[0].get::<Option<i64>>(0)?, None);
     }
@@ -74,10 +87,20 @@ async fn rows_keep_the_order_of_the_statement() -> Result<()> {
         ];
         for statement in statements {
             let read = source.journal.read(statement, args![]).await?;
-            let texts: Vec<&str> = read.rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+            let texts: Vec<&str> = read
+                .rows
+                .iter()
+                .map(|row| row.get(0))
+                .collect::<Result<_, _>>()?;
             let plain = source.db().fetch_all(statement, args![]).await?;
-            let plain: Vec<&str> = plain.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
-            assert!(plain.is_sorted_by(|a, b| a >= b) && plain.len() > 9, "{statement}");
+            let plain: Vec<&str> = plain
+                .iter()
+                .map(|row| row.get(0))
+                .collect::<Result<_, _>>()?;
+            assert!(
+                plain.is_sorted_by(|a, b| a >= b) && plain.len() > 9,
+                "{statement}"
+            );
             assert_eq!(texts, plain, "{statement}");
         }
     }
@@ -100,7 +123,12 @@ async fn columns_of_one_name_stay_apart() -> Result<()> {
 async fn what_a_writing_transaction_reads_has_no_label() -> Result<()> {
     for source in Source::both().await? {
         let mut write = source.journal.begin().await?;
-        write.execute("INSERT INTO comments (id, text) VALUES (1, 'mine')", args![]).await?;
+        write
+            .execute(
+                "INSERT INTO comments (id, text) VALUES (1, 'mine')",
+                args![],
+            )
+            .await?;
         let read = source.journal.read_in(&mut write, BY_ID, args![1]).await?;
         assert_eq!(read.rows[0].get::<&str>(1)?, "mine");
         assert_eq!(read.label, None);
@@ -113,7 +141,9 @@ async fn all_statements_of_a_reading_transaction_have_one_label() -> Result<()> 
     for source in Source::both().await? {
         let mut tx = source.db().begin_read().await?;
         let first = source.journal.read_in(&mut tx, BY_ID, args![1]).await?;
-        source.write("INSERT INTO comments (id, text) VALUES (1, 'x')").await?;
+        source
+            .write("INSERT INTO comments (id, text) VALUES (1, 'x')")
+            .await?;
         let second = source.journal.read_in(&mut tx, BY_ID, args![1]).await?;
         assert_eq!(second.rows.len(), 0);
         assert_eq!(first.label.unwrap(), second.label.unwrap());

@@ -26,15 +26,34 @@ async fn a_row_changed_by_a_foreign_shell_shows_with_its_tags() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_moves_touches_both_collections() -> Result<()> {
     for source in Source::both().await? {
-        source.home.shell("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')")?;
+        source
+            .home
+            .shell("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')")?;
         let moved = source.tags_of(|home| home.shell("UPDATE comments SET product_id = 8"));
-        let both = ["comments/1", "comments.product/7", "comments.product/8", "comments.all/*"];
+        let both = [
+            "comments/1",
+            "comments.product/7",
+            "comments.product/8",
+            "comments.all/*",
+        ];
         assert_eq!(moved.await?, named(&both));
-        let renamed = source.tags_of(|home| home.shell("UPDATE comments SET id = 2")).await?;
-        let both = ["comments/1", "comments/2", "comments.product/8", "comments.all/*"];
+        let renamed = source
+            .tags_of(|home| home.shell("UPDATE comments SET id = 2"))
+            .await?;
+        let both = [
+            "comments/1",
+            "comments/2",
+            "comments.product/8",
+            "comments.all/*",
+        ];
         assert_eq!(renamed, named(&both));
         let homeless = source.tags_of(|home| home.shell("UPDATE comments SET product_id = NULL"));
-        let both = ["comments/2", "comments.product/8", "comments.product/", "comments.all/*"];
+        let both = [
+            "comments/2",
+            "comments.product/8",
+            "comments.product/",
+            "comments.all/*",
+        ];
         assert_eq!(homeless.await?, named(&both));
     }
     Ok(())
@@ -43,7 +62,9 @@ async fn a_row_that_moves_touches_both_collections() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_in_place_writes_no_line_twice() -> Result<()> {
     for source in Source::both().await? {
-        source.home.shell("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')")?;
+        source
+            .home
+            .shell("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')")?;
         let count = || source.home.shell("SELECT count(*) FROM journal");
         let before: i64 = count()?.parse()?;
         source.home.shell("UPDATE comments SET text = 'new'")?;
@@ -55,12 +76,19 @@ async fn an_update_in_place_writes_no_line_twice() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_deleted_by_a_cascade_show() -> Result<()> {
     for source in Source::both().await? {
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')").await?;
-        source.write("INSERT INTO replies (id, comment_id) VALUES (5, 1)").await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')")
+            .await?;
+        source
+            .write("INSERT INTO replies (id, comment_id) VALUES (5, 1)")
+            .await?;
         let before = source.coverage().await?;
         source.write("DELETE FROM comments WHERE id = 1").await?;
         let touched = source.tags_since(&before).await?;
-        assert!(touched.is_superset(&named(&["replies/1/5", "replies.comment/1"])), "{touched:?}");
+        assert!(
+            touched.is_superset(&named(&["replies/1/5", "replies.comment/1"])),
+            "{touched:?}"
+        );
     }
     Ok(())
 }
@@ -68,9 +96,13 @@ async fn rows_deleted_by_a_cascade_show() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_row_touches_what_it_left() -> Result<()> {
     let source = Source::sqlite().await?;
-    source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')").await?;
+    source
+        .write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'hello')")
+        .await?;
     let before = source.coverage().await?;
-    source.write("INSERT OR REPLACE INTO comments (id, product_id, text) VALUES (1, 8, 'new')").await?;
+    source
+        .write("INSERT OR REPLACE INTO comments (id, product_id, text) VALUES (1, 8, 'new')")
+        .await?;
     let touched = source.tags_since(&before).await?;
     assert!(touched.is_superset(&named(&["comments.product/7", "comments.product/8"])));
     Ok(())
@@ -81,12 +113,24 @@ async fn a_rollback_yields_nothing() -> Result<()> {
     for source in Source::both().await? {
         let before = source.coverage().await?;
         let mut write = source.journal.begin().await?;
-        write.execute("INSERT INTO comments (id, text) VALUES (1, 'never')", args![]).await?;
+        write
+            .execute(
+                "INSERT INTO comments (id, text) VALUES (1, 'never')",
+                args![],
+            )
+            .await?;
         write.rollback().await?;
         let mut write = source.journal.begin().await?;
-        write.execute("INSERT INTO comments (id, text) VALUES (2, 'dropped')", args![]).await?;
+        write
+            .execute(
+                "INSERT INTO comments (id, text) VALUES (2, 'dropped')",
+                args![],
+            )
+            .await?;
         drop(write);
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (3, 7, 'kept')").await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (3, 7, 'kept')")
+            .await?;
         let kept = named(&["comments/3", "comments.product/7", "comments.all/*"]);
         assert_eq!(source.tags_since(&before).await?, kept);
     }
@@ -97,7 +141,9 @@ async fn a_rollback_yields_nothing() -> Result<()> {
 async fn a_round_shows_a_line_once() -> Result<()> {
     for source in Source::both().await? {
         let before = source.coverage().await?;
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')").await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')")
+            .await?;
         let round = source.journal.round(Some(&before)).await?;
         assert_eq!(round.changes.len(), 3);
         assert!(before.snapshot.within(&round.snapshot));
@@ -113,20 +159,30 @@ async fn a_round_shows_a_line_once() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_touched_often_is_one_change_with_the_highest_number() -> Result<()> {
     for source in Source::both().await? {
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')").await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')")
+            .await?;
         let before = source.coverage().await?;
         let mut last = None;
         for _ in 0..5 {
-            last = source.write("UPDATE comments SET text = text || 'x'").await?;
+            last = source
+                .write("UPDATE comments SET text = text || 'x'")
+                .await?;
         }
         let last = last.unwrap();
         for since in [Some(&before), None] {
             let round = source.journal.round(since).await?;
-            let row: Vec<_> =
-                round.changes.iter().filter(|c| c.tag == Tag::of("comments", "1")).collect();
+            let row: Vec<_> = round
+                .changes
+                .iter()
+                .filter(|c| c.tag == Tag::of("comments", "1"))
+                .collect();
             assert_eq!(row.len(), 1);
             // On SQLite a line has a number of its own, and the transaction that of its last.
-            assert!(row[0].xid <= last.xid && row[0].xid + 3 > last.xid, "{row:?} {last:?}");
+            assert!(
+                row[0].xid <= last.xid && row[0].xid + 3 > last.xid,
+                "{row:?} {last:?}"
+            );
         }
     }
     Ok(())
@@ -135,10 +191,19 @@ async fn a_tag_touched_often_is_one_change_with_the_highest_number() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_takes_the_whole_journal() -> Result<()> {
     for source in Source::both().await? {
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')").await?;
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (2, 8, 'x')").await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')")
+            .await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (2, 8, 'x')")
+            .await?;
         let whole = tags(&source.journal.round(None).await?);
-        let both = ["comments/1", "comments/2", "comments.product/7", "comments.product/8"];
+        let both = [
+            "comments/1",
+            "comments/2",
+            "comments.product/7",
+            "comments.product/8",
+        ];
         assert!(whole.is_superset(&named(&both)));
         assert!(whole.contains(&Tag::all()), "installing touches everything");
     }
@@ -148,10 +213,17 @@ async fn a_start_takes_the_whole_journal() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_epoch_takes_the_whole_journal() -> Result<()> {
     for source in Source::both().await? {
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')").await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')")
+            .await?;
         let mut since = source.coverage().await?;
         since.epoch.system ^= 1;
-        assert!(source.tags_since(&since).await?.contains(&Tag::of("comments", "1")));
+        assert!(
+            source
+                .tags_since(&since)
+                .await?
+                .contains(&Tag::of("comments", "1"))
+        );
     }
     Ok(())
 }
@@ -169,17 +241,35 @@ async fn a_restored_file_lives_in_a_new_epoch() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_says_what_the_round_says() -> Result<()> {
     for source in Source::both().await? {
-        source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')").await?;
+        source
+            .write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')")
+            .await?;
         let before = source.coverage().await?;
         let mut write = source.journal.begin().await?;
-        write.execute("UPDATE comments SET product_id = $2 WHERE id = $1", args![1, 8]).await?;
-        write.execute("INSERT INTO replies (id, comment_id) VALUES (5, 1)", args![]).await?;
+        write
+            .execute(
+                "UPDATE comments SET product_id = $2 WHERE id = $1",
+                args![1, 8],
+            )
+            .await?;
+        write
+            .execute(
+                "INSERT INTO replies (id, comment_id) VALUES (5, 1)",
+                args![],
+            )
+            .await?;
         let written = write.commit().await?.unwrap();
         let round = source.journal.round(Some(&before)).await?;
-        assert_eq!(written.tags.iter().copied().collect::<BTreeSet<_>>(), tags(&round));
+        assert_eq!(
+            written.tags.iter().copied().collect::<BTreeSet<_>>(),
+            tags(&round)
+        );
         assert_eq!(written.epoch, round.epoch);
         assert!(round.snapshot.sees(written.xid) && !before.snapshot.sees(written.xid));
-        assert_eq!(round.changes.iter().map(|change| change.xid).max(), Some(written.xid));
+        assert_eq!(
+            round.changes.iter().map(|change| change.xid).max(),
+            Some(written.xid)
+        );
     }
     Ok(())
 }
@@ -187,7 +277,12 @@ async fn a_commit_says_what_the_round_says() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_touched_nothing_says_so() -> Result<()> {
     for source in Source::both().await? {
-        assert_eq!(source.write("UPDATE comments SET text = 'none' WHERE id = 99").await?, None);
+        assert_eq!(
+            source
+                .write("UPDATE comments SET text = 'none' WHERE id = 99")
+                .await?,
+            None
+        );
         assert_eq!(source.write("SELECT 1").await?, None);
     }
     Ok(())
@@ -197,10 +292,13 @@ async fn a_commit_that_touched_nothing_says_so() -> Result<()> {
 async fn a_bulk_write_is_one_change_of_everything() -> Result<()> {
     for source in Source::both().await? {
         let before = source.coverage().await?;
-        let rows: Vec<[Value<'_>; 3]> =
-            (0_i64..1_000).map(|id| [id.into(), (id % 3).into(), "x".into()]).collect();
+        let rows: Vec<[Value<'_>; 3]> = (0_i64..1_000)
+            .map(|id| [id.into(), (id % 3).into(), "x".into()])
+            .collect();
         let mut write = source.journal.begin().await?;
-        write.insert_many("comments (id, product_id, text)", "", &rows).await?;
+        write
+            .insert_many("comments (id, product_id, text)", "", &rows)
+            .await?;
         let written = write.commit().await?.unwrap();
         assert_eq!(written.tags, [Tag::all()]);
         for since in [Some(&before), None] {

@@ -18,7 +18,11 @@ async fn a_low_number_that_commits_late_is_in_the_next_round_and_only_once() -> 
     let source = Source::postgres().await?;
     let before = source.coverage().await?;
     let mut low = source.journal.begin().await?;
-    low.execute("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'low')", args![]).await?;
+    low.execute(
+        "INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'low')",
+        args![],
+    )
+    .await?;
     let high = source.write("INSERT INTO comments (id, product_id, text) VALUES (2, 8, 'high')");
     let high = high.await?.unwrap();
 
@@ -40,8 +44,13 @@ async fn a_low_number_that_commits_late_is_in_the_next_round_and_only_once() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncate_touches_the_keyspaces_whole() -> Result<()> {
     let source = Source::postgres().await?;
-    let touched = source.tags_of(|home| home.shell("TRUNCATE comments CASCADE")).await?;
-    assert_eq!(touched, named(&["comments/*", "comments.list/*", "replies/*"]));
+    let touched = source
+        .tags_of(|home| home.shell("TRUNCATE comments CASCADE"))
+        .await?;
+    assert_eq!(
+        touched,
+        named(&["comments/*", "comments.list/*", "replies/*"])
+    );
     Ok(())
 }
 
@@ -50,8 +59,13 @@ async fn copy_counts_like_a_service() -> Result<()> {
     let source = Source::postgres().await?;
     let copy = "COPY comments (id, product_id, text) FROM STDIN;\n1\t7\tone\n2\t8\ttwo\n\\.\n";
     let touched = source.tags_of(|home| home.shell(copy)).await?;
-    let both =
-        ["comments/1", "comments/2", "comments.product/7", "comments.product/8", "comments.all/*"];
+    let both = [
+        "comments/1",
+        "comments/2",
+        "comments.product/7",
+        "comments.product/8",
+        "comments.all/*",
+    ];
     assert_eq!(touched, named(&both));
     Ok(())
 }
@@ -62,7 +76,10 @@ async fn a_replication_role_and_an_empty_search_path_count_too() -> Result<()> {
     let script = "SET session_replication_role = replica; SET search_path = ''; \
         INSERT INTO public.comments (id, product_id, text) VALUES (1, 7, 'x')";
     let touched = source.tags_of(|home| home.shell(script)).await?;
-    assert_eq!(touched, named(&["comments/1", "comments.product/7", "comments.all/*"]));
+    assert_eq!(
+        touched,
+        named(&["comments/1", "comments.product/7", "comments.all/*"])
+    );
     Ok(())
 }
 
@@ -78,7 +95,12 @@ async fn what_a_deferred_trigger_writes_belongs_to_the_commit() -> Result<()> {
     )?;
     let written = source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')");
     let tags = written.await?.unwrap().tags.into_iter().collect();
-    let all = ["comments/1", "comments.product/7", "comments.product/9", "comments.all/*"];
+    let all = [
+        "comments/1",
+        "comments.product/7",
+        "comments.product/9",
+        "comments.all/*",
+    ];
     assert_eq!(named(&all), tags);
     Ok(())
 }
@@ -89,15 +111,35 @@ async fn what_a_savepoint_writes_belongs_to_the_commit() -> Result<()> {
     let before = source.coverage().await?;
     let mut write = source.journal.begin().await?;
     write.execute("SAVEPOINT inner_one", args![]).await?;
-    write.execute("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')", args![]).await?;
-    write.execute("RELEASE SAVEPOINT inner_one", args![]).await?;
+    write
+        .execute(
+            "INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')",
+            args![],
+        )
+        .await?;
+    write
+        .execute("RELEASE SAVEPOINT inner_one", args![])
+        .await?;
     write.execute("SAVEPOINT inner_two", args![]).await?;
-    write.execute("INSERT INTO comments (id, product_id, text) VALUES (2, 8, 'x')", args![]).await?;
-    write.execute("ROLLBACK TO SAVEPOINT inner_two", args![]).await?;
+    write
+        .execute(
+            "INSERT INTO comments (id, product_id, text) VALUES (2, 8, 'x')",
+            args![],
+        )
+        .await?;
+    write
+        .execute("ROLLBACK TO SAVEPOINT inner_two", args![])
+        .await?;
     let written = write.commit().await?.unwrap();
     let one = named(&["comments/1", "comments.product/7", "comments.all/*"]);
     assert_eq!(source.tags_since(&before).await?, one);
-    assert_eq!(written.tags.into_iter().collect::<std::collections::BTreeSet<_>>(), one);
+    assert_eq!(
+        written
+            .tags
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>(),
+        one
+    );
     Ok(())
 }
 
@@ -105,9 +147,16 @@ async fn what_a_savepoint_writes_belongs_to_the_commit() -> Result<()> {
 async fn a_label_knows_what_was_in_progress() -> Result<()> {
     let source = Source::postgres().await?;
     let mut open = source.journal.begin().await?;
-    open.execute("INSERT INTO comments (id, text) VALUES (1, 'x')", args![]).await?;
-    let other = source.write("INSERT INTO comments (id, text) VALUES (2, 'y')").await?.unwrap();
-    let read = source.journal.read("SELECT id FROM comments", args![]).await?;
+    open.execute("INSERT INTO comments (id, text) VALUES (1, 'x')", args![])
+        .await?;
+    let other = source
+        .write("INSERT INTO comments (id, text) VALUES (2, 'y')")
+        .await?
+        .unwrap();
+    let read = source
+        .journal
+        .read("SELECT id FROM comments", args![])
+        .await?;
     let open = open.commit().await?.unwrap();
     let label = read.label.unwrap();
     assert_eq!(read.rows.len(), 1);
@@ -123,7 +172,8 @@ async fn a_session_without_our_setting_gets_the_same_epoch() -> Result<()> {
     let foreign = source.home.shell(&format!("SELECT {label}"))?;
     assert_eq!(foreign.parse::<u64>()?, epoch.system);
     let mut tx = source.db().begin_read().await?;
-    tx.execute("SELECT set_config('larder.system', '', true)", args![]).await?;
+    tx.execute("SELECT set_config('larder.system', '', true)", args![])
+        .await?;
     let read = source.journal.read_in(&mut tx, "SELECT 1", args![]).await?;
     assert_eq!(read.label.unwrap().epoch, epoch);
     Ok(())
@@ -141,7 +191,12 @@ async fn lines_from_a_dump_of_another_server_are_forgotten() -> Result<()> {
          UPDATE journal_state SET system = '1', low_marked = '5', low_dropped = '5'",
     )?;
     let before = source.coverage().await?;
-    assert!(!source.tags_since(&before).await?.contains(&larder::key::Tag::of("comments", "foreign")));
+    assert!(
+        !source
+            .tags_since(&before)
+            .await?
+            .contains(&larder::key::Tag::of("comments", "foreign"))
+    );
     Journal::install(open(&source.home.url()).await?, watches()).await?;
     let round = source.journal.round(None).await?;
     assert_eq!((round.low_marked, round.low_dropped), (0, 0));
@@ -153,8 +208,13 @@ async fn lines_from_a_dump_of_another_server_are_forgotten() -> Result<()> {
 async fn a_standby_gives_no_round_and_labels_below_its_xmin() -> Result<()> {
     let primary = postgres::start()?;
     let source = Source::at(Home::Postgres(primary.fresh_database()?), small()).await?;
-    let first = source.write("INSERT INTO comments (id, text) VALUES (1, 'x')").await?.unwrap();
-    let Home::Postgres(database) = &source.home else { unreachable!("opened above") };
+    let first = source
+        .write("INSERT INTO comments (id, text) VALUES (1, 'x')")
+        .await?
+        .unwrap();
+    let Home::Postgres(database) = &source.home else {
+        unreachable!("opened above")
+    };
     let standby = primary.standby()?;
     let db = Database::open(&standby.url_of(database.name())).await?;
     let journal = Journal::attach(db, watches(), small());
@@ -167,10 +227,16 @@ async fn a_standby_gives_no_round_and_labels_below_its_xmin() -> Result<()> {
 
     // A transaction in progress on the primary is not in the standby's list.
     let mut open = source.journal.begin().await?;
-    open.execute("UPDATE comments SET text = 'open' WHERE id = 1", args![]).await?;
-    let after = source.write("INSERT INTO comments (id, text) VALUES (2, 'y')").await?.unwrap();
+    open.execute("UPDATE comments SET text = 'open' WHERE id = 1", args![])
+        .await?;
+    let after = source
+        .write("INSERT INTO comments (id, text) VALUES (2, 'y')")
+        .await?
+        .unwrap();
     larder_testkit::wait_until("the second row on the standby", DEADLINE, async || {
-        let read = journal.read("SELECT id FROM comments WHERE id = 2", args![]).await;
+        let read = journal
+            .read("SELECT id FROM comments WHERE id = 2", args![])
+            .await;
         read.is_ok_and(|read| read.rows.len() == 1)
     })
     .await?;
@@ -181,14 +247,29 @@ async fn a_standby_gives_no_round_and_labels_below_its_xmin() -> Result<()> {
     assert!(label.snapshot.sees(first.xid));
     let open = open.commit().await?.unwrap();
     assert!(!label.snapshot.sees(open.xid) && !label.snapshot.sees(after.xid));
-    assert_eq!(label.snapshot, Snapshot::new(label.snapshot.xmin(), label.snapshot.xmin(), vec![])?);
+    assert_eq!(
+        label.snapshot,
+        Snapshot::new(label.snapshot.xmin(), label.snapshot.xmin(), vec![])?
+    );
 
     let refused = journal.round(None).await;
-    assert!(matches!(refused, Err(FeedError::Unusable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(FeedError::Unusable(_))),
+        "{refused:?}"
+    );
     let refused = journal.round(Some(&source.coverage().await?)).await;
-    assert!(matches!(refused, Err(FeedError::Unusable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(FeedError::Unusable(_))),
+        "{refused:?}"
+    );
     let refused = Journal::install(journal.database().clone(), watches()).await;
-    assert!(matches!(refused, Err(Error::Database(larder_db::Error::Unavailable(_)))), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Database(larder_db::Error::Unavailable(_)))
+        ),
+        "{refused:?}"
+    );
     Ok(())
 }
 
@@ -199,7 +280,9 @@ async fn a_promotion_begins_a_new_epoch() -> Result<()> {
     let written = source.write("INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')");
     let written = written.await?.unwrap();
     let before = source.coverage().await?;
-    let Home::Postgres(database) = &source.home else { unreachable!("opened above") };
+    let Home::Postgres(database) = &source.home else {
+        unreachable!("opened above")
+    };
     let standby = primary.standby()?;
     primary.stop()?;
     standby.promote()?;
@@ -208,7 +291,10 @@ async fn a_promotion_begins_a_new_epoch() -> Result<()> {
     let round = journal.round(Some(&before)).await?;
     assert_eq!(round.epoch.system, written.epoch.system);
     assert_eq!(round.epoch.timeline, written.epoch.timeline + 1);
-    assert!(support::tags(&round).contains(&larder::key::Tag::of("comments", "1")), "the whole journal");
+    assert!(
+        support::tags(&round).contains(&larder::key::Tag::of("comments", "1")),
+        "the whole journal"
+    );
     Ok(())
 }
 

@@ -19,15 +19,24 @@ pub struct Mark {
 impl Mark {
     /// The mark of one answer.
     pub fn of<V>(answer: &Answer<V>) -> Self {
-        Self { origin: answer.origin, age: answer.age }
+        Self {
+            origin: answer.origin,
+            age: answer.age,
+        }
     }
 
     /// The mark of something made of both: the farther origin, the greater age. A stale part
     /// makes the whole stale.
     pub fn and(self, other: Self) -> Self {
-        let origin =
-            if far(other.origin) > far(self.origin) { other.origin } else { self.origin };
-        Self { origin, age: self.age.max(other.age) }
+        let origin = if far(other.origin) > far(self.origin) {
+            other.origin
+        } else {
+            self.origin
+        };
+        Self {
+            origin,
+            age: self.age.max(other.age),
+        }
     }
 }
 
@@ -73,9 +82,18 @@ mod tests {
 
     #[test]
     fn the_mark_of_a_whole_is_the_worst_of_its_parts() {
-        let near = Mark { origin: Origin::L1, age: Duration::from_millis(900) };
-        let far = Mark { origin: Origin::Stale, age: Duration::from_millis(5) };
-        let both = Mark { origin: Origin::Stale, age: Duration::from_millis(900) };
+        let near = Mark {
+            origin: Origin::L1,
+            age: Duration::from_millis(900),
+        };
+        let far = Mark {
+            origin: Origin::Stale,
+            age: Duration::from_millis(5),
+        };
+        let both = Mark {
+            origin: Origin::Stale,
+            age: Duration::from_millis(900),
+        };
         assert_eq!(near.and(far), both);
         assert_eq!(far.and(near), both);
     }
@@ -83,7 +101,14 @@ mod tests {
     #[test]
     fn an_age_is_rounded_up() {
         let age = Duration::from_nanos(1_000_001);
-        let response = mark((), Mark { origin: Origin::L1, age }, Some(7));
+        let response = mark(
+            (),
+            Mark {
+                origin: Origin::L1,
+                age,
+            },
+            Some(7),
+        );
         let metadata = response.metadata();
         let said = |name| metadata.get(name).and_then(|value| value.to_str().ok());
         assert_eq!(said(names::AGE), Some("2"));

@@ -18,9 +18,15 @@ const MAX_STALENESS_MILLIS: u64 = 86_400_000;
 pub fn read<T>(request: &Request<T>) -> Result<Read, Status> {
     let metadata = request.metadata();
     let tokens = metadata.get_all(names::TOKEN).iter();
-    let tokens = tokens.take(MAX_TOKENS + 1).map(token).collect::<Result<Vec<_>, _>>()?;
+    let tokens = tokens
+        .take(MAX_TOKENS + 1)
+        .map(token)
+        .collect::<Result<Vec<_>, _>>()?;
     if tokens.len() > MAX_TOKENS {
-        return Err(status::invalid(names::TOKEN, format!("more than {MAX_TOKENS} tokens")));
+        return Err(status::invalid(
+            names::TOKEN,
+            format!("more than {MAX_TOKENS} tokens"),
+        ));
     }
     Ok(Read {
         freshness: freshness(metadata)?,
@@ -49,17 +55,24 @@ fn freshness(metadata: &MetadataMap) -> Result<Freshness, Status> {
 }
 
 fn millis(value: &MetadataValue<Ascii>) -> Result<Duration, Status> {
-    let number = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-    number.filter(|&millis| millis <= MAX_STALENESS_MILLIS).map(Duration::from_millis).ok_or_else(
-        || {
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok());
+    number
+        .filter(|&millis| millis <= MAX_STALENESS_MILLIS)
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
             let problem = format!("must be a number from 0 to {MAX_STALENESS_MILLIS}");
             status::invalid(names::MAX_STALENESS, problem)
-        },
-    )
+        })
 }
 
 fn token(value: &MetadataValue<Ascii>) -> Result<Token, Status> {
-    let token = value.to_str().ok().and_then(|text| Token::decode(text).ok());
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|text| Token::decode(text).ok());
     token.ok_or_else(|| status::invalid(names::TOKEN, "is no token of this suite"))
 }
 
@@ -71,7 +84,9 @@ mod tests {
     fn asked(pairs: &[(&'static str, &str)]) -> Result<Read, Status> {
         let mut request = Request::new(());
         for (name, value) in pairs {
-            request.metadata_mut().append(*name, value.parse().expect("ASCII"));
+            request
+                .metadata_mut()
+                .append(*name, value.parse().expect("ASCII"));
         }
         read(&request)
     }
@@ -88,7 +103,10 @@ mod tests {
         assert_eq!(freshness("bounded"), Freshness::Bounded);
         assert_eq!(freshness("any"), Freshness::Any);
         let within = asked(&[(names::MAX_STALENESS, "250")]).expect("fine");
-        assert_eq!(within.freshness, Freshness::Within(Duration::from_millis(250)));
+        assert_eq!(
+            within.freshness,
+            Freshness::Within(Duration::from_millis(250))
+        );
     }
 
     #[test]
@@ -106,8 +124,14 @@ mod tests {
             assert!(status.message().contains(name), "{}", status.message());
         }
         let both = asked(&[(names::FRESHNESS, "strong"), (names::MAX_STALENESS, "1")]);
-        assert_eq!(both.expect_err("contradiction").code(), Code::InvalidArgument);
+        assert_eq!(
+            both.expect_err("contradiction").code(),
+            Code::InvalidArgument
+        );
         let many = vec![(names::TOKEN, ""); 1];
-        assert_eq!(asked(&many).expect_err("empty").code(), Code::InvalidArgument);
+        assert_eq!(
+            asked(&many).expect_err("empty").code(),
+            Code::InvalidArgument
+        );
     }
 }

@@ -10,7 +10,10 @@ pub(crate) fn unusable(what: &str) -> feed::Error {
 }
 
 pub(crate) fn epoch_out(epoch: Epoch) -> wire::Epoch {
-    wire::Epoch { system: epoch.system, timeline: epoch.timeline }
+    wire::Epoch {
+        system: epoch.system,
+        timeline: epoch.timeline,
+    }
 }
 
 pub(crate) fn snapshot_out(snapshot: &Snapshot) -> wire::Snapshot {
@@ -22,7 +25,10 @@ pub(crate) fn snapshot_out(snapshot: &Snapshot) -> wire::Snapshot {
 }
 
 pub(crate) fn epoch_in(epoch: Option<wire::Epoch>) -> Option<Epoch> {
-    epoch.map(|epoch| Epoch { system: epoch.system, timeline: epoch.timeline })
+    epoch.map(|epoch| Epoch {
+        system: epoch.system,
+        timeline: epoch.timeline,
+    })
 }
 
 pub(crate) fn snapshot_in(snapshot: Option<wire::Snapshot>) -> Option<Snapshot> {
@@ -54,11 +60,17 @@ pub(crate) fn label_out(label: &Label) -> wire::Label {
 }
 
 pub(crate) fn label_in(label: wire::Label) -> Option<Label> {
-    Some(Label { epoch: epoch_in(label.epoch)?, snapshot: snapshot_in(label.snapshot)? })
+    Some(Label {
+        epoch: epoch_in(label.epoch)?,
+        snapshot: snapshot_in(label.snapshot)?,
+    })
 }
 
 pub(crate) fn round_out(round: Round) -> wire::GetRoundResponse {
-    let change = |change: Change| wire::Change { tag: change.tag.0, xid: change.xid };
+    let change = |change: Change| wire::Change {
+        tag: change.tag.0,
+        xid: change.xid,
+    };
     wire::GetRoundResponse {
         epoch: Some(epoch_out(round.epoch)),
         snapshot: Some(snapshot_out(&round.snapshot)),
@@ -69,7 +81,10 @@ pub(crate) fn round_out(round: Round) -> wire::GetRoundResponse {
 }
 
 pub(crate) fn round_in(round: wire::GetRoundResponse) -> Result<Round, feed::Error> {
-    let change = |change: wire::Change| Change { tag: Tag(change.tag), xid: change.xid };
+    let change = |change: wire::Change| Change {
+        tag: Tag(change.tag),
+        xid: change.xid,
+    };
     Ok(Round {
         epoch: epoch_in(round.epoch).ok_or_else(|| unusable("epoch"))?,
         snapshot: snapshot_in(round.snapshot).ok_or_else(|| unusable("snapshot"))?,

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 /// The counters of these sources and of all their keyspaces.
 pub fn render(sources: &[Source]) -> String {
-    let keyspaces: Vec<Arc<dyn AnyKeyspace>> =
-        sources.iter().flat_map(Source::keyspaces).collect();
-    let stats: Vec<(&str, Stats)> =
-        keyspaces.iter().map(|keyspace| (keyspace.name(), keyspace.stats())).collect();
+    let keyspaces: Vec<Arc<dyn AnyKeyspace>> = sources.iter().flat_map(Source::keyspaces).collect();
+    let stats: Vec<(&str, Stats)> = keyspaces
+        .iter()
+        .map(|keyspace| (keyspace.name(), keyspace.stats()))
+        .collect();
     let mut page = Page::default();
     page.keyspaces(&stats);
     for source in sources {
@@ -37,11 +38,19 @@ impl Page {
     }
 
     fn count(&mut self, family: &'static str, labels: &str, value: u64) {
-        self.line(family, "counter", format_args!("{family}{{{labels}}} {value}"));
+        self.line(
+            family,
+            "counter",
+            format_args!("{family}{{{labels}}} {value}"),
+        );
     }
 
     fn gauge(&mut self, family: &'static str, labels: &str, value: f64) {
-        self.line(family, "gauge", format_args!("{family}{{{labels}}} {value}"));
+        self.line(
+            family,
+            "gauge",
+            format_args!("{family}{{{labels}}} {value}"),
+        );
     }
 
     fn histogram(
@@ -53,13 +62,23 @@ impl Page {
         let mut total = 0;
         for (index, count) in buckets.iter().enumerate() {
             total += count;
-            let bound = bounds.get(index).map_or_else(|| "+Inf".into(), f64::to_string);
+            let bound = bounds
+                .get(index)
+                .map_or_else(|| "+Inf".into(), f64::to_string);
             let line = format_args!("{family}_bucket{{{labels},le=\"{bound}\"}} {total}");
             self.line(family, "histogram", line);
         }
         let sum = sum.as_secs_f64();
-        self.line(family, "histogram", format_args!("{family}_sum{{{labels}}} {sum}"));
-        self.line(family, "histogram", format_args!("{family}_count{{{labels}}} {total}"));
+        self.line(
+            family,
+            "histogram",
+            format_args!("{family}_sum{{{labels}}} {sum}"),
+        );
+        self.line(
+            family,
+            "histogram",
+            format_args!("{family}_count{{{labels}}} {total}"),
+        );
     }
 
     fn keyspaces(&mut self, all: &[(&str, Stats)]) {
@@ -70,7 +89,11 @@ impl Page {
                 self.count("larder_reads_total", &labels, stats.reads(outcome));
             }
             for &miss in MISSES {
-                self.count("larder_misses_total", &with("cause", miss.name()), stats.misses(miss));
+                self.count(
+                    "larder_misses_total",
+                    &with("cause", miss.name()),
+                    stats.misses(miss),
+                );
             }
             for &cause in EVICTIONS {
                 let labels = with("cause", cause.name());
@@ -102,16 +125,21 @@ impl Page {
         ] {
             self.count("larder_hints_total", &with("outcome", outcome), count);
         }
-        for (origin, count) in
-            [("own", stats.moved_own), ("hint", stats.moved_hint), ("round", stats.moved_round)]
-        {
+        for (origin, count) in [
+            ("own", stats.moved_own),
+            ("hint", stats.moved_hint),
+            ("round", stats.moved_round),
+        ] {
             self.count("larder_invalidations_total", &with("origin", origin), count);
         }
         if let Some(age) = stats.proven_age {
             self.gauge("larder_proven_age_seconds", &labels, age.as_secs_f64());
         }
-        let propagation =
-            (&PROPAGATION_BUCKETS[..], &stats.propagation[..], stats.propagation_time);
+        let propagation = (
+            &PROPAGATION_BUCKETS[..],
+            &stats.propagation[..],
+            stats.propagation_time,
+        );
         self.histogram("larder_propagation_seconds", &labels, propagation);
     }
 

@@ -11,8 +11,15 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The status that tells a caller why a read has no answer. The cause goes to the log, once.
 pub fn refusal(error: &Error) -> Status {
     match error {
-        Error::Load { cause: load::Error::Unavailable(cause), keyspace } => {
-            tracing::debug!(cache.keyspace = &**keyspace, cause = &**cause as &dyn std::error::Error, "the source is away");
+        Error::Load {
+            cause: load::Error::Unavailable(cause),
+            keyspace,
+        } => {
+            tracing::debug!(
+                cache.keyspace = &**keyspace,
+                cause = &**cause as &dyn std::error::Error,
+                "the source is away"
+            );
             let message = "the database cannot be reached";
             status::unavailable("SOURCE_UNAVAILABLE", message, RETRY_AFTER)
         }
@@ -25,15 +32,25 @@ pub fn refusal(error: &Error) -> Status {
             status::resource_exhausted("TOO_MANY_LOADS", message, RETRY_AFTER)
         }
         Error::CallerDeadline { .. } => status::deadline_exceeded(),
-        Error::Load { cause: load::Error::Failed(cause), keyspace } => {
+        Error::Load {
+            cause: load::Error::Failed(cause),
+            keyspace,
+        } => {
             if let Some(told) = told(&**cause) {
                 return told;
             }
-            tracing::error!(cache.keyspace = &**keyspace, cause = &**cause as &dyn std::error::Error, "a load failed");
+            tracing::error!(
+                cache.keyspace = &**keyspace,
+                cause = &**cause as &dyn std::error::Error,
+                "a load failed"
+            );
             status::internal()
         }
         Error::BrokenLoader { .. } => {
-            tracing::error!(error = error as &dyn std::error::Error, "a loader is broken");
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "a loader is broken"
+            );
             status::internal()
         }
     }

@@ -45,11 +45,14 @@ impl FeedService for Feeds {
         });
         // The query begins now, after the request came: the asker takes its own time of asking
         // for the time of the proof.
-        let round = owned.round(since.transpose()?.as_ref()).await.map_err(|error| {
-            let away = matches!(error, feed::Error::Unavailable(_));
-            tracing::debug!(error = &error as &dyn std::error::Error, away, "no round");
-            status::unavailable("FEED_UNAVAILABLE", "the feed cannot be read", RETRY_AFTER)
-        })?;
+        let round = owned
+            .round(since.transpose()?.as_ref())
+            .await
+            .map_err(|error| {
+                let away = matches!(error, feed::Error::Unavailable(_));
+                tracing::debug!(error = &error as &dyn std::error::Error, away, "no round");
+                status::unavailable("FEED_UNAVAILABLE", "the feed cannot be read", RETRY_AFTER)
+            })?;
         Ok(Response::new(convert::round_out(round)))
     }
 
@@ -60,28 +63,47 @@ impl FeedService for Feeds {
         let deadline = Deadline::of(&request).map(|deadline| deadline.at().into());
         let asked = request.into_inner();
         if asked.keys.len() > MAX_KEYS {
-            return Err(status::invalid("keys", format!("more than {MAX_KEYS} keys")));
+            return Err(status::invalid(
+                "keys",
+                format!("more than {MAX_KEYS} keys"),
+            ));
         }
         if asked.tokens.len() > MAX_TOKENS {
-            return Err(status::invalid("tokens", format!("more than {MAX_TOKENS} tokens")));
+            return Err(status::invalid(
+                "tokens",
+                format!("more than {MAX_TOKENS} tokens"),
+            ));
         }
         let tokens = asked.tokens.iter().map(|text| Token::decode(text));
         let tokens = tokens.collect::<Result<Vec<_>, _>>();
-        let tokens = tokens.map_err(|_| status::invalid("tokens", "are no tokens of this suite"))?;
-        let keyspace = self.0.iter().find_map(|source| source.find(&asked.keyspace));
+        let tokens =
+            tokens.map_err(|_| status::invalid("tokens", "are no tokens of this suite"))?;
+        let keyspace = self
+            .0
+            .iter()
+            .find_map(|source| source.find(&asked.keyspace));
         let keyspace = keyspace.ok_or_else(|| status::not_found("keyspace", &asked.keyspace))?;
         let freshness = match asked.max_staleness_ms {
             0 => Freshness::Strong,
             millis => Freshness::Within(Duration::from_millis(millis)),
         };
-        let read = Read { freshness, tokens, deadline };
-        let told = keyspace.tell(asked.keys, read).await.map_err(|error| refusal(&error))?;
+        let read = Read {
+            freshness,
+            tokens,
+            deadline,
+        };
+        let told = keyspace
+            .tell(asked.keys, read)
+            .await
+            .map_err(|error| refusal(&error))?;
         let entries = told.into_iter().map(|told| Entry {
             found: told.payload.is_some(),
             payload: told.payload.unwrap_or_default(),
             tags: told.tags.into_iter().map(|tag| tag.0).collect(),
             label: told.label.as_ref().map(convert::label_out),
         });
-        Ok(Response::new(FetchEntriesResponse { entries: entries.collect() }))
+        Ok(Response::new(FetchEntriesResponse {
+            entries: entries.collect(),
+        }))
     }
 }

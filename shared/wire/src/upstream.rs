@@ -28,12 +28,18 @@ impl Upstream {
     /// The source of this name behind this client.
     pub fn new(source: &str, client: Client) -> Self {
         let client = FeedServiceClient::new(client).max_decoding_message_size(MAX_ROUND_BYTES);
-        Self { source: source.into(), client }
+        Self {
+            source: source.into(),
+            client,
+        }
     }
 
     /// A loader for a keyspace of that source.
     pub fn loader<K: Key, V: Value>(&self, keyspace: &str) -> impl Load<K, V> + use<K, V> {
-        Through { keyspace: keyspace.into(), client: self.client.clone() }
+        Through {
+            keyspace: keyspace.into(),
+            client: self.client.clone(),
+        }
     }
 }
 
@@ -100,24 +106,46 @@ impl Through {
             max_staleness_ms: u64::try_from(ask.max_staleness.as_millis()).unwrap_or(u64::MAX),
             tokens: ask.tokens.iter().map(larder::Token::encode).collect(),
         };
-        let entries = self.client.clone().fetch_entries(request).await.map_err(failure)?;
-        entries.into_inner().entries.into_iter().map(loaded).collect()
+        let entries = self
+            .client
+            .clone()
+            .fetch_entries(request)
+            .await
+            .map_err(failure)?;
+        entries
+            .into_inner()
+            .entries
+            .into_iter()
+            .map(loaded)
+            .collect()
     }
 }
 
 fn loaded<V: Value>(entry: Entry) -> Result<Loaded<V>, load::Error> {
     let malformed = || load::Error::failed("the owner sent a value that cannot be read");
-    let value = entry.found.then(|| V::decode(entry.payload).ok_or_else(malformed));
+    let value = entry
+        .found
+        .then(|| V::decode(entry.payload).ok_or_else(malformed));
     Ok(Loaded {
         value: value.transpose()?,
         tags: entry.tags.into_iter().map(Tag).collect(),
-        proof: entry.label.and_then(convert::label_in).map_or(Proof::None, Proof::Claim),
+        proof: entry
+            .label
+            .and_then(convert::label_in)
+            .map_or(Proof::None, Proof::Claim),
     })
 }
 
 /// Whatever may pass is an owner that is away; the rest is the owner's answer.
 fn failure(status: Status) -> load::Error {
     let passing = client::may_try_again(&status)
-        || matches!(status.code(), Code::DeadlineExceeded | Code::ResourceExhausted);
-    if passing { load::Error::unavailable(status) } else { load::Error::failed(status) }
+        || matches!(
+            status.code(),
+            Code::DeadlineExceeded | Code::ResourceExhausted
+        );
+    if passing {
+        load::Error::unavailable(status)
+    } else {
+        load::Error::failed(status)
+    }
 }

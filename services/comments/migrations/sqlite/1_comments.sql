@@ -11,7 +11,7 @@ CREATE TABLE comments (
     body TEXT NOT NULL,
     -- Microseconds since 1970, counted in milliseconds here; the years end with 9999.
     created_at INTEGER NOT NULL
-        DEFAULT (1000 * CAST(round(1000 * unixepoch('subsec')) AS INTEGER))
+        DEFAULT (1000 * CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER))
         CHECK (created_at BETWEEN 0 AND 253402300799999999),
     version INTEGER NOT NULL DEFAULT 0
 ) STRICT;

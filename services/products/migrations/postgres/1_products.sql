@@ -20,13 +20,19 @@ CREATE TABLE products_deleted (
 );
 INSERT INTO products_deleted (highest) VALUES (0);
 
-CREATE FUNCTION products_version() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION products_version() RETURNS trigger LANGUAGE plpgsql
+    SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.version := 1 + (SELECT highest FROM products_deleted);
         RETURN NEW;
-    ELSIF TG_OP = 'UPDATE' THEN
+    ELSIF TG_OP = 'UPDATE' AND NEW.id = OLD.id THEN
         NEW.version := OLD.version + 1;
+        RETURN NEW;
+    ELSIF TG_OP = 'UPDATE' THEN
+        -- As if it were deleted, and another created.
+        UPDATE products_deleted SET highest = OLD.version WHERE highest < OLD.version;
+        NEW.version := 1 + (SELECT highest FROM products_deleted);
         RETURN NEW;
     ELSIF TG_OP = 'DELETE' THEN
         UPDATE products_deleted SET highest = OLD.version WHERE highest < OLD.version;
@@ -40,7 +46,8 @@ END $$;
 CREATE TRIGGER products_version_insert BEFORE INSERT ON products
     FOR EACH ROW WHEN (NEW.version < 1) EXECUTE FUNCTION products_version();
 CREATE TRIGGER products_version_update BEFORE UPDATE ON products
-    FOR EACH ROW WHEN (NEW.version <= OLD.version) EXECUTE FUNCTION products_version();
+    FOR EACH ROW WHEN (NEW.version <= OLD.version OR NEW.id <> OLD.id)
+    EXECUTE FUNCTION products_version();
 CREATE TRIGGER products_version_delete AFTER DELETE ON products
     FOR EACH ROW EXECUTE FUNCTION products_version();
 CREATE TRIGGER products_version_truncate BEFORE TRUNCATE ON products

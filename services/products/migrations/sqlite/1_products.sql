@@ -23,9 +23,16 @@ CREATE TRIGGER products_version_insert AFTER INSERT ON products WHEN NEW.version
 BEGIN
     UPDATE products SET version = 1 + (SELECT highest FROM products_deleted) WHERE id = NEW.id;
 END;
-CREATE TRIGGER products_version_update AFTER UPDATE ON products WHEN NEW.version <= OLD.version
+CREATE TRIGGER products_version_update AFTER UPDATE ON products
+    WHEN NEW.id = OLD.id AND NEW.version <= OLD.version
 BEGIN
     UPDATE products SET version = OLD.version + 1 WHERE id = NEW.id;
+END;
+-- As if it were deleted, and another created.
+CREATE TRIGGER products_version_rename AFTER UPDATE ON products WHEN NEW.id <> OLD.id
+BEGIN
+    UPDATE products_deleted SET highest = OLD.version WHERE highest < OLD.version;
+    UPDATE products SET version = 1 + (SELECT highest FROM products_deleted) WHERE id = NEW.id;
 END;
 CREATE TRIGGER products_version_delete AFTER DELETE ON products
 BEGIN

@@ -16,13 +16,19 @@ CREATE TABLE profiles_deleted (
 );
 INSERT INTO profiles_deleted (highest) VALUES (0);
 
-CREATE FUNCTION profiles_version() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION profiles_version() RETURNS trigger LANGUAGE plpgsql
+    SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.version := 1 + (SELECT highest FROM profiles_deleted);
         RETURN NEW;
-    ELSIF TG_OP = 'UPDATE' THEN
+    ELSIF TG_OP = 'UPDATE' AND NEW.id = OLD.id THEN
         NEW.version := OLD.version + 1;
+        RETURN NEW;
+    ELSIF TG_OP = 'UPDATE' THEN
+        -- As if it were deleted, and another created.
+        UPDATE profiles_deleted SET highest = OLD.version WHERE highest < OLD.version;
+        NEW.version := 1 + (SELECT highest FROM profiles_deleted);
         RETURN NEW;
     ELSIF TG_OP = 'DELETE' THEN
         UPDATE profiles_deleted SET highest = OLD.version WHERE highest < OLD.version;
@@ -36,7 +42,8 @@ END $$;
 CREATE TRIGGER profiles_version_insert BEFORE INSERT ON profiles
     FOR EACH ROW WHEN (NEW.version < 1) EXECUTE FUNCTION profiles_version();
 CREATE TRIGGER profiles_version_update BEFORE UPDATE ON profiles
-    FOR EACH ROW WHEN (NEW.version <= OLD.version) EXECUTE FUNCTION profiles_version();
+    FOR EACH ROW WHEN (NEW.version <= OLD.version OR NEW.id <> OLD.id)
+    EXECUTE FUNCTION profiles_version();
 CREATE TRIGGER profiles_version_delete AFTER DELETE ON profiles
     FOR EACH ROW EXECUTE FUNCTION profiles_version();
 CREATE TRIGGER profiles_version_truncate BEFORE TRUNCATE ON profiles

@@ -19,9 +19,16 @@ CREATE TRIGGER profiles_version_insert AFTER INSERT ON profiles WHEN NEW.version
 BEGIN
     UPDATE profiles SET version = 1 + (SELECT highest FROM profiles_deleted) WHERE id = NEW.id;
 END;
-CREATE TRIGGER profiles_version_update AFTER UPDATE ON profiles WHEN NEW.version <= OLD.version
+CREATE TRIGGER profiles_version_update AFTER UPDATE ON profiles
+    WHEN NEW.id = OLD.id AND NEW.version <= OLD.version
 BEGIN
     UPDATE profiles SET version = OLD.version + 1 WHERE id = NEW.id;
+END;
+-- As if it were deleted, and another created.
+CREATE TRIGGER profiles_version_rename AFTER UPDATE ON profiles WHEN NEW.id <> OLD.id
+BEGIN
+    UPDATE profiles_deleted SET highest = OLD.version WHERE highest < OLD.version;
+    UPDATE profiles SET version = 1 + (SELECT highest FROM profiles_deleted) WHERE id = NEW.id;
 END;
 CREATE TRIGGER profiles_version_delete AFTER DELETE ON profiles
 BEGIN

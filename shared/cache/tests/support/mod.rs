@@ -1,7 +1,11 @@
 //! A database in memory that does what PostgreSQL does where it matters here: transactions that
 //! commit out of order, snapshots, a journal written with the data, pruning, and new epochs. Its
 //! loader can be held between reading and answering. Time stands still unless a test moves it.
-#![allow(dead_code, missing_docs, reason = "each test file uses its own part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    reason = "each test file uses its own part of it"
+)]
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -46,14 +50,21 @@ pub struct Database {
 impl Default for Database {
     fn default() -> Self {
         Self {
-            state: Mutex::new(State { next: 100, timeline: 1, ..State::default() }),
+            state: Mutex::new(State {
+                next: 100,
+                timeline: 1,
+                ..State::default()
+            }),
             away: AtomicBool::new(false),
         }
     }
 }
 
 pub fn line(collection: &str, key: &str) -> Line {
-    Line { collection: collection.into(), key: key.into() }
+    Line {
+        collection: collection.into(),
+        key: key.into(),
+    }
 }
 
 impl Database {
@@ -71,13 +82,18 @@ impl Database {
         let content = content.map(|(c, t)| (c.to_owned(), t.to_owned()));
         let versions = state.rows.entry(id.to_owned()).or_default();
         let old = versions.last().and_then(|v| v.content.clone());
-        versions.push(RowVersion { xid, content: content.clone() });
+        versions.push(RowVersion {
+            xid,
+            content: content.clone(),
+        });
         let mut lines = vec![line("rows", id)];
         for (collection, _) in old.into_iter().chain(content) {
             lines.push(line("rows.collection", &collection));
         }
         lines.dedup();
-        state.journal.extend(lines.into_iter().map(|line| (xid, line)));
+        state
+            .journal
+            .extend(lines.into_iter().map(|line| (xid, line)));
     }
 
     pub fn commit(&self, xid: Xid) -> Written {
@@ -85,7 +101,11 @@ impl Database {
         state.open.remove(&xid);
         let epoch = state.epoch();
         let lines = state.journal.iter().filter(|(line, _)| *line == xid);
-        Written { epoch, xid, tags: lines.map(|(_, line)| line.tag()).collect() }
+        Written {
+            epoch,
+            xid,
+            tags: lines.map(|(_, line)| line.tag()).collect(),
+        }
     }
 
     pub fn roll_back(&self, xid: Xid) {
@@ -110,7 +130,10 @@ impl Database {
 
     pub fn label(&self) -> Label {
         let state = self.state.lock().unwrap();
-        Label { epoch: state.epoch(), snapshot: state.snapshot() }
+        Label {
+            epoch: state.epoch(),
+            snapshot: state.snapshot(),
+        }
     }
 
     pub fn row(&self, id: &str) -> Option<(String, String)> {
@@ -122,7 +145,12 @@ impl Database {
     pub fn mark(&self) {
         let mut state = self.state.lock().unwrap();
         let xmin = state.snapshot().xmin();
-        let highest = state.journal.iter().map(|(xid, _)| *xid).filter(|xid| *xid < xmin).max();
+        let highest = state
+            .journal
+            .iter()
+            .map(|(xid, _)| *xid)
+            .filter(|xid| *xid < xmin)
+            .max();
         state.low_marked = highest.map_or(state.low_marked, |xid| xid + 1);
     }
 
@@ -142,7 +170,10 @@ impl Database {
 
 impl State {
     fn epoch(&self) -> Epoch {
-        Epoch { system: 7, timeline: self.timeline }
+        Epoch {
+            system: 7,
+            timeline: self.timeline,
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -153,7 +184,12 @@ impl State {
 
     fn row(&self, id: &str, snapshot: &Snapshot) -> Option<(String, String)> {
         let versions = self.rows.get(id)?;
-        versions.iter().rev().find(|v| snapshot.sees(v.xid))?.content.clone()
+        versions
+            .iter()
+            .rev()
+            .find(|v| snapshot.sees(v.xid))?
+            .content
+            .clone()
     }
 
     fn members(&self, collection: &str, snapshot: &Snapshot) -> String {
@@ -189,7 +225,12 @@ impl Feed for Database {
                 snapshot.sees(xid) && !known
             };
             let lines = state.journal.iter().filter(|(xid, _)| new(*xid));
-            let changes = lines.map(|(xid, line)| Change { tag: line.tag(), xid: *xid }).collect();
+            let changes = lines
+                .map(|(xid, line)| Change {
+                    tag: line.tag(),
+                    xid: *xid,
+                })
+                .collect();
             Ok(Round {
                 epoch: state.epoch(),
                 low_marked: state.low_marked,
@@ -318,7 +359,13 @@ impl Loader {
                 Wanted::Members(name) => Some(Bytes::from(state.members(name, &snapshot))),
             };
             let values: Vec<_> = keys.iter().map(value).collect();
-            (Label { epoch: state.epoch(), snapshot }, values)
+            (
+                Label {
+                    epoch: state.epoch(),
+                    snapshot,
+                },
+                values,
+            )
         };
         let proof = match self.tells {
             Tells::Primary => Proof::Primary(label),
@@ -329,7 +376,11 @@ impl Loader {
             self.has_read.notify_one();
             self.gate.acquire().await.expect("never closed").forget();
         }
-        let loaded = |value| Loaded { value, tags: Vec::new(), proof: proof.clone() };
+        let loaded = |value| Loaded {
+            value,
+            tags: Vec::new(),
+            proof: proof.clone(),
+        };
         Ok(values.into_iter().map(loaded).collect())
     }
 }
@@ -362,7 +413,10 @@ impl World {
             database: Arc::default(),
             hub: Hub::with(clock.clone(), Default::default()),
             clock,
-            policy: Policy { jitter: 0.0, ..Policy::default() },
+            policy: Policy {
+                jitter: 0.0,
+                ..Policy::default()
+            },
             tells: Tells::Primary,
         }
     }
@@ -376,14 +430,22 @@ impl World {
 
     /// A process that has not.
     pub fn booting(&self) -> Node {
-        let larder = Larder::builder(self.hub.clone()).clock(self.clock.clone()).build();
-        let source = larder.source("rows").feed(self.database.clone()).poll_by_hand().open();
+        let larder = Larder::builder(self.hub.clone())
+            .clock(self.clock.clone())
+            .build();
+        let source = larder
+            .source("rows")
+            .feed(self.database.clone())
+            .poll_by_hand()
+            .open();
         self.open(larder, source)
     }
 
     /// A process whose source has no feed.
     pub fn without_feed(&self) -> Node {
-        let larder = Larder::builder(self.hub.clone()).clock(self.clock.clone()).build();
+        let larder = Larder::builder(self.hub.clone())
+            .clock(self.clock.clone())
+            .build();
         let source = larder.source("rows").open();
         self.open(larder, source)
     }
@@ -395,7 +457,12 @@ impl World {
             .policy(self.policy.clone())
             .open()
             .expect("a good policy");
-        Node { larder, source, rows, loader }
+        Node {
+            larder,
+            source,
+            rows,
+            loader,
+        }
     }
 
     /// Waits until the remote tier holds this key's value.
@@ -426,7 +493,9 @@ pub struct Node {
 }
 
 pub fn text(answer: &Answer<Bytes>) -> String {
-    let value = answer.value().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let value = answer
+        .value()
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     value.unwrap_or_else(|| "absent".into())
 }
 

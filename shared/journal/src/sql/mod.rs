@@ -29,7 +29,9 @@ pub(crate) fn literal(text: &str) -> String {
 
 /// `('a', b), ('c', d)`: the lines that are always written.
 fn lines<'a>(lines: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let lines: Vec<_> =
-        lines.into_iter().map(|(tag, key)| format!("({}, {key})", literal(tag))).collect();
+    let lines: Vec<_> = lines
+        .into_iter()
+        .map(|(tag, key)| format!("({}, {key})", literal(tag)))
+        .collect();
     lines.join(", ")
 }

@@ -77,8 +77,7 @@ pub(crate) const WHOLE: &str = concat!(
 /// What the transaction wrote: one text, see `write`.
 pub(crate) const FINISH: &str = "SELECT larder_journal_finish()";
 
-pub(crate) const TRIGGERS: &str =
-    "SELECT coalesce(root.relname, c.relname)::text, t.tgname::text, p.prosrc::text, \
+pub(crate) const TRIGGERS: &str = "SELECT coalesce(root.relname, c.relname)::text, t.tgname::text, p.prosrc::text, \
      t.tgenabled::text \
      FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid \
      LEFT JOIN pg_class root ON root.oid = pg_partition_root(c.oid) \
@@ -121,25 +120,28 @@ pub(crate) fn program(schema: &str, watches: &Watches) -> String {
     sql
 }
 
-/// One call, hence one trip: deferred triggers write their lines, then all of them are read. The
-/// query has no parameters, so its plan is made once per session, and it gives one text and not a
-/// table: each of these is a tenth of the writers' throughput.
+/// Deferred triggers write their lines, then all of them are read. The query has no parameters,
+/// so that its plan is made once per session, and no subquery that is hardly ever needed.
 fn finish_function(schema: &str) -> String {
     let schema = identifier(schema);
-    let (most, system) = (WRITTEN_AT_MOST + 1, system!());
+    let most = WRITTEN_AT_MOST + 1;
     format!(
         "CREATE OR REPLACE FUNCTION {schema}.larder_journal_finish() RETURNS text
 LANGUAGE plpgsql AS $larder$
 DECLARE
+    server text := current_setting('larder.system', true);
     written text;
 BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
-    SELECT pg_current_xact_id_if_assigned()::text || '|' || {system} || '|'
+    SELECT pg_current_xact_id_if_assigned()::text || '|'
         || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '|'
         || count(*) || string_agg(chr(30) || j.tag || chr(31) || j.key, '') INTO written
         FROM (SELECT tag, key FROM {schema}.journal
             WHERE xid = pg_current_xact_id_if_assigned() LIMIT {most}) j;
-    RETURN written;
+    IF server IS NULL OR server = '' THEN
+        SELECT system_identifier::text INTO server FROM pg_control_system();
+    END IF;
+    RETURN server || '|' || written;
 END $larder$;
 "
     )
@@ -164,7 +166,9 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER {TRUNCATED};
 /// Takes the triggers off a table that is watched no more.
 pub(crate) fn uninstall(schema: &str, table: &str) -> String {
     let table = qualified(schema, table);
-    format!("DROP TRIGGER IF EXISTS {ROWS} ON {table}; DROP TRIGGER IF EXISTS {TRUNCATED} ON {table};")
+    format!(
+        "DROP TRIGGER IF EXISTS {ROWS} ON {table}; DROP TRIGGER IF EXISTS {TRUNCATED} ON {table};"
+    )
 }
 
 pub(crate) fn triggers(schema: &str, watches: &Watches) -> Vec<Trigger> {
@@ -185,12 +189,23 @@ fn body(schema: &str, watch: &Watch) -> String {
         lines => format!("INSERT INTO {journal} (tag, key) VALUES {lines};"),
     };
     let all_of = |row: &str| {
-        let members = watch.members.iter().map(|member| (member.tag.as_str(), key(row, member)));
-        let constants = watch.constants.iter().map(|(tag, key)| (tag.as_str(), literal(key)));
+        let members = watch
+            .members
+            .iter()
+            .map(|member| (member.tag.as_str(), key(row, member)));
+        let constants = watch
+            .constants
+            .iter()
+            .map(|(tag, key)| (tag.as_str(), literal(key)));
         insert(lines(members.chain(constants)))
     };
-    let left = left(watch, |member| insert(lines([(member.tag.as_str(), key("OLD", member))])));
-    let keyspaces = watch.keyspaces.iter().map(|name| (name.as_str(), literal(Tag::WHOLE)));
+    let left = left(watch, |member| {
+        insert(lines([(member.tag.as_str(), key("OLD", member))]))
+    });
+    let keyspaces = watch
+        .keyspaces
+        .iter()
+        .map(|name| (name.as_str(), literal(Tag::WHOLE)));
     let (new, old, whole) = (all_of("NEW"), all_of("OLD"), insert(lines(keyspaces)));
     format!(
         "
@@ -212,7 +227,11 @@ END "
 /// What an update does for the members that the row was: under one cheap condition, since most
 /// updates move nothing, and each condition is made anew in each transaction.
 fn left(watch: &Watch, line: impl Fn(&Member) -> String) -> String {
-    let mut columns: Vec<_> = watch.members.iter().flat_map(|member| &member.columns).collect();
+    let mut columns: Vec<_> = watch
+        .members
+        .iter()
+        .flat_map(|member| &member.columns)
+        .collect();
     columns.sort_unstable();
     columns.dedup();
     let moved = |column: &&String| {
@@ -225,17 +244,24 @@ fn left(watch: &Watch, line: impl Fn(&Member) -> String) -> String {
     }
     let lines = watch.members.iter().map(|member| {
         let (new, old) = (key("NEW", member), key("OLD", member));
-        format!("            IF {new} <> {old} THEN {} END IF;\n", line(member))
+        format!(
+            "            IF {new} <> {old} THEN {} END IF;\n",
+            line(member)
+        )
     });
     let lines: String = lines.collect();
-    format!("        IF {} THEN\n{lines}        END IF;\n", moved.join(" OR "))
+    format!(
+        "        IF {} THEN\n{lines}        END IF;\n",
+        moved.join(" OR ")
+    )
 }
 
 /// The key's text, never null.
 fn key(row: &str, member: &Member) -> String {
     let columns = member.columns.iter();
-    let columns: Vec<_> =
-        columns.map(|column| format!("COALESCE({row}.{}::text, '')", identifier(column))).collect();
+    let columns: Vec<_> = columns
+        .map(|column| format!("COALESCE({row}.{}::text, '')", identifier(column)))
+        .collect();
     columns.join(" || '/' || ")
 }
 

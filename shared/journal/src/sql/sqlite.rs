@@ -42,9 +42,9 @@ pub(crate) const ROUND: &str = concat!(
 
 /// What the transaction wrote above the mark $1, at most $2 lines: one text, see `write`.
 pub(crate) const FINISH: &str = concat!(
-    "SELECT ",
+    "SELECT (SELECT system FROM journal_state) || '|' || ",
     last!(),
-    " || '|' || (SELECT system FROM journal_state) || '|00000000|' || count(*) || ",
+    " || '|00000000|' || count(*) || ",
     "group_concat(char(30) || tag || char(31) || key, '') ",
     "FROM (SELECT tag, key FROM journal WHERE id > $1 LIMIT $2)"
 );
@@ -86,8 +86,14 @@ fn of_table(watch: &Watch) -> [Trigger; 3] {
         lines => format!(" INSERT INTO journal (tag, key) VALUES {lines};"),
     };
     let all_of = |row: &str| {
-        let members = watch.members.iter().map(|member| (member.tag.as_str(), key(row, member)));
-        let constants = watch.constants.iter().map(|(tag, key)| (tag.as_str(), literal(key)));
+        let members = watch
+            .members
+            .iter()
+            .map(|member| (member.tag.as_str(), key(row, member)));
+        let constants = watch
+            .constants
+            .iter()
+            .map(|(tag, key)| (tag.as_str(), literal(key)));
         insert(lines(members.chain(constants)))
     };
     let left = |member: &Member| {
@@ -106,11 +112,19 @@ fn trigger(watch: &Watch, event: &str, statements: &str) -> Trigger {
     let name = format!("larder_journal_{}_{}", watch.table, event.to_lowercase());
     let (quoted, table) = (identifier(&name), identifier(&watch.table));
     // A trigger must hold a statement, also where nothing depends on the table yet.
-    let statements = if statements.is_empty() { " SELECT 1;" } else { statements };
+    let statements = if statements.is_empty() {
+        " SELECT 1;"
+    } else {
+        statements
+    };
     let body = format!(
         "CREATE TRIGGER {quoted} AFTER {event} ON {table} FOR EACH ROW BEGIN{statements} END"
     );
-    Trigger { table: watch.table.clone(), name, body }
+    Trigger {
+        table: watch.table.clone(),
+        name,
+        body,
+    }
 }
 
 /// The key's text, never null.

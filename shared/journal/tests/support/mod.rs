@@ -101,7 +101,10 @@ impl Source {
     }
 
     /// The tags of the round that a step brings about.
-    pub async fn tags_of(&self, step: impl FnOnce(&Home) -> Result<String>) -> Result<BTreeSet<Tag>> {
+    pub async fn tags_of(
+        &self,
+        step: impl FnOnce(&Home) -> Result<String>,
+    ) -> Result<BTreeSet<Tag>> {
         let before = self.coverage().await?;
         step(&self.home)?;
         self.tags_since(&before).await
