@@ -11,9 +11,10 @@ use crate::clock::Stamp;
 use crate::feed::{Change, Coverage, Round, Written};
 use crate::judge::{self, Seq};
 use crate::key::Tag;
+use crate::pending::Pending;
 use crate::snapshot::{Epoch, Label, Token, Xid};
 use smallvec::SmallVec;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,14 +22,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub const CELLS: usize = 1 << 18;
 /// Cells for whole keyspaces. A keyspace beyond shares a hashed cell, which costs misses only.
 const KEYSPACES: usize = 256;
-/// Hints kept until a round confirms them.
-const PENDING: usize = 1024;
-/// Rounds after which a hint that no round confirms is taken for a lie and forgotten.
-///
-/// Forgetting is safe. A token is then no longer honoured by that hint, and a value taken since
-/// is as old as the coverage says it is.
-const PENDING_ROUNDS: u32 = 600;
-
 /// Which cells an entry depends on, beside its keyspace's own.
 pub type Cells = SmallVec<[u32; 4]>;
 
@@ -58,20 +51,10 @@ struct State {
     /// The last epoch seen, also while the coverage is unknown.
     epoch: Option<Epoch>,
     horizon: Xid,
-    pending: VecDeque<Pending>,
-    /// A hint was applied that the list had no room for.
-    overflowed: bool,
+    pending: Pending,
     keyspaces: HashMap<Tag, u32, foldhash::fast::RandomState>,
     /// The highest transaction applied: where the cell of a late keyspace begins.
     highest: Xid,
-}
-
-struct Pending {
-    xid: Xid,
-    /// The hash of its tags.
-    touched: u64,
-    tags: Box<[Tag]>,
-    rounds: u32,
 }
 
 /// What became of a round.
@@ -235,8 +218,7 @@ impl Digest {
     /// seen. Labels below the horizon prove nothing, and whatever is held or being loaded moves.
     fn begin_anew(&self, state: &mut State, round: &Round) {
         if state.epoch != Some(round.epoch) {
-            state.pending.clear();
-            state.overflowed = false;
+            state.pending = Pending::default();
             state.highest = 0;
             // Transactions of another life say nothing of labels of this one.
             for cell in &self.cells {
@@ -258,11 +240,7 @@ impl Digest {
             .coverage
             .as_ref()
             .is_some_and(|c| c.snapshot.sees(written.xid));
-        // The same hint, that is: one that names the transaction and other tags is a lie, or the
-        // truth after a lie.
-        let touched = written.touched();
-        let same = |hint: &Pending| hint.xid == written.xid && hint.touched == touched;
-        if visible || state.pending.iter().any(same) {
+        if visible || state.pending.knows(written) {
             return Hinted::Known;
         }
         let seq = self.next_seq();
@@ -277,18 +255,10 @@ impl Digest {
             );
         }
         self.applied.store(seq, Ordering::Release);
-        if state.pending.len() == PENDING {
-            state.overflowed = true;
-            return Hinted::Overflowed;
+        match state.pending.push(written) {
+            true => Hinted::Applied,
+            false => Hinted::Overflowed,
         }
-        let tags = written.tags.as_slice().into();
-        state.pending.push_back(Pending {
-            xid: written.xid,
-            touched,
-            tags,
-            rounds: 0,
-        });
-        Hinted::Applied
     }
 
     /// Moves these tags on nobody's authority: for a source that has no feed, whose values live
@@ -317,12 +287,12 @@ impl Digest {
         let cells = self.resolve(&state, tags);
         let touched = cells.iter().map(|&cell| self.touched(cell));
         let clears = judge::label_clears(label.snapshot.xmin(), state.horizon, touched);
-        if !clears {
-            let hints = state.pending.iter().filter(|hint| hint.concerns(tags));
-            let hints = hints.map(|hint| hint.xid);
-            if state.overflowed || !judge::label_covers(label, &coverage.snapshot, hints) {
-                return Err(Refused::Label);
-            }
+        let covers = || {
+            let hints = state.pending.touching(tags);
+            hints.is_some_and(|hints| judge::label_covers(label, &coverage.snapshot, hints))
+        };
+        if !clears && !covers() {
+            return Err(Refused::Label);
         }
         Ok(Admission {
             captured: self.captured(),
@@ -358,10 +328,7 @@ impl Digest {
             .coverage
             .as_ref()
             .is_some_and(|c| c.snapshot.sees(token.xid));
-        let its = |hint: &Pending| {
-            hint.xid == token.xid && (token.touched == 0 || hint.touched == token.touched)
-        };
-        visible || (!state.overflowed && state.pending.iter().any(its))
+        visible || state.pending.covers(token)
     }
 
     /// The highest transaction known to have touched these tags, as a token that asks another
@@ -444,25 +411,11 @@ impl Digest {
 impl State {
     /// The coverage becomes the round's snapshot, and the hints that it shows are confirmed.
     fn advance(&mut self, round: &Round) {
-        self.pending.retain_mut(|hint| {
-            hint.rounds += 1;
-            !round.snapshot.sees(hint.xid) && hint.rounds < PENDING_ROUNDS
-        });
-        if self.pending.is_empty() {
-            self.overflowed = false;
-        }
+        self.pending.confirm(&round.snapshot);
         self.coverage = Some(Coverage {
             epoch: round.epoch,
             snapshot: round.snapshot.clone(),
             low_marked: round.low_marked,
         });
-    }
-}
-
-impl Pending {
-    fn concerns(&self, tags: &[Tag]) -> bool {
-        self.tags
-            .iter()
-            .any(|tag| *tag == Tag::all() || tags.contains(tag))
     }
 }

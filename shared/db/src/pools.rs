@@ -20,7 +20,7 @@ pub(crate) enum Pools {
         writes: SqlitePool,
     },
     Postgres {
-        address: PgConnectOptions,
+        address: Box<PgConnectOptions>,
         reads: PgPool,
         writes: PgPool,
     },
@@ -98,7 +98,7 @@ impl Pools {
         let reads = open(options.read_connections, reads);
         let writes = open(options.write_connections, writes);
         Ok(Self::Postgres {
-            address,
+            address: Box::new(address),
             reads,
             writes,
         })

@@ -3,11 +3,12 @@
 mod support;
 
 use anyhow::Result;
-use larder::feed::{Feed as _, Line};
+use larder::feed::{Change, Feed as _, Line};
 use larder::key::Tag;
+use larder::snapshot::Snapshot;
 use larder_db::{Value, args};
 use std::collections::BTreeSet;
-use support::{Source, coverage, named, tags};
+use support::{Home, Source, coverage, named, tags};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_changed_by_a_foreign_shell_shows_with_its_tags() -> Result<()> {
@@ -306,6 +307,43 @@ async fn a_bulk_write_is_one_change_of_everything() -> Result<()> {
             assert_eq!(tags(&round), BTreeSet::from([Tag::all()]));
             assert_eq!(round.changes.len(), 1);
             assert_eq!(round.changes[0].xid, written.xid);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_highest_number_is_the_highest_as_a_number() -> Result<()> {
+    for source in Source::both().await? {
+        // Sixty lines up to 99, which as a text is more than 1234567.
+        source.home.shell(match source.home {
+            Home::Sqlite(_) => {
+                "WITH RECURSIVE n (i) AS (SELECT 40 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
+                 INSERT INTO journal (id, tag, key) SELECT i, 'old', i FROM n; \
+                 INSERT INTO journal (id, tag, key) VALUES (1234567, 'new', 1)"
+            }
+            Home::Postgres(_) => {
+                "INSERT INTO journal (xid, tag, key) \
+                 SELECT i::text::xid8, 'old', i FROM generate_series(40, 99) i; \
+                 INSERT INTO journal (tag, key) VALUES ('new', 1)"
+            }
+        })?;
+        let mut since = source.coverage().await?;
+        since.snapshot = Snapshot::up_to(10);
+        let newest = source
+            .write("INSERT INTO comments (id, text) VALUES (1, 'x')")
+            .await?
+            .unwrap();
+        for since in [Some(&since), None] {
+            let round = source.journal.round(since).await?;
+            let everything = Change {
+                tag: Tag::all(),
+                xid: newest.xid,
+            };
+            match since {
+                Some(_) => assert_eq!(round.changes, [everything]),
+                None => assert!(round.changes.iter().any(|change| change.xid == newest.xid)),
+            }
         }
     }
     Ok(())

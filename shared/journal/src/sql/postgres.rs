@@ -47,7 +47,8 @@ macro_rules! label {
 pub(crate) const LABEL: &str = label!();
 
 /// The round since the snapshot $1, at most $2 lines, the highest first; the line without a tag
-/// is the header. What is visible lies below the own xmax: that keeps out lines which a restored
+/// is the header. (`ORDER BY xid` alone would mean the column of that name in the result, a text.)
+/// What is visible lies below the own xmax: that keeps out lines which a restored
 /// dump brought from another server.
 pub(crate) const ROUND: &str = concat!(
     "SELECT NULL::text, ",
@@ -57,7 +58,7 @@ pub(crate) const ROUND: &str = concat!(
     "WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot) ",
     "AND xid < pg_snapshot_xmax(pg_current_snapshot()) ",
     "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
-    "ORDER BY xid DESC LIMIT $2)"
+    "ORDER BY journal.xid DESC LIMIT $2)"
 );
 
 /// The whole journal, if it has at most $1 lines that differ; a line with an empty tag otherwise,
@@ -70,7 +71,7 @@ pub(crate) const WHOLE: &str = concat!(
     label!(),
     " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
     "UNION ALL SELECT tag, key, xid::text FROM lines WHERE (SELECT few FROM few) ",
-    "UNION ALL SELECT '', '', (SELECT xid::text FROM journal ORDER BY xid DESC LIMIT 1) ",
+    "UNION ALL SELECT '', '', (SELECT xid::text FROM journal ORDER BY journal.xid DESC LIMIT 1) ",
     "WHERE NOT (SELECT few FROM few)"
 );
 

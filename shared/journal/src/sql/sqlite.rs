@@ -37,7 +37,7 @@ pub(crate) const ROUND: &str = concat!(
     label!(),
     " || printf('|%d|%d', low_marked, low_dropped), NULL FROM journal_state ",
     "UNION ALL SELECT tag, key, id FROM (SELECT tag, key, CAST(max(id) AS TEXT) AS id ",
-    "FROM journal WHERE id >= $1 GROUP BY tag, key ORDER BY max(id) DESC LIMIT $2)"
+    "FROM journal WHERE id >= $1 GROUP BY tag, key ORDER BY max(journal.id) DESC LIMIT $2)"
 );
 
 /// What the transaction wrote above the mark $1, at most $2 lines: one text, see `write`.

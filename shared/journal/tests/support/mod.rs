@@ -173,7 +173,9 @@ pub fn tags(round: &Round) -> BTreeSet<Tag> {
 /// `"comments/1"`, as a set of tags.
 pub fn named(names: &[&str]) -> BTreeSet<Tag> {
     let tag = |name: &&str| {
-        let (collection, key) = name.split_once('/').unwrap();
+        let (collection, key) = name
+            .split_once('/')
+            .expect("a tag is written `collection/key`");
         Tag::of(collection, key)
     };
     names.iter().map(tag).collect()

@@ -1,0 +1,82 @@
+//! Hints that were applied and that no round has confirmed yet.
+
+use crate::feed::Written;
+use crate::key::Tag;
+use crate::snapshot::{Snapshot, Token, Xid};
+use std::collections::VecDeque;
+
+/// Hints kept until a round confirms them.
+const MOST: usize = 1024;
+/// Rounds after which a hint that no round confirms is taken for a lie and forgotten.
+///
+/// Forgetting is safe. A token is then no longer honoured by that hint, and a value taken since
+/// is as old as the coverage says it is.
+const MOST_ROUNDS: u32 = 600;
+
+/// The list. While it has overflowed, it vouches for nothing.
+#[derive(Default)]
+pub(crate) struct Pending {
+    hints: VecDeque<Hint>,
+    /// A hint was applied that the list had no room for.
+    overflowed: bool,
+}
+
+struct Hint {
+    xid: Xid,
+    /// The hash of its tags.
+    touched: u64,
+    tags: Box<[Tag]>,
+    rounds: u32,
+}
+
+impl Pending {
+    /// Whether this very hint is here: one that names the transaction and other tags is a lie, or
+    /// the truth after a lie.
+    pub(crate) fn knows(&self, written: &Written) -> bool {
+        let touched = written.touched();
+        let mut hints = self.hints.iter();
+        hints.any(|hint| hint.xid == written.xid && hint.touched == touched)
+    }
+
+    /// Remembers a hint that was applied whole; false if there is no room.
+    pub(crate) fn push(&mut self, written: &Written) -> bool {
+        if self.hints.len() == MOST {
+            self.overflowed = true;
+            return false;
+        }
+        self.hints.push_back(Hint {
+            xid: written.xid,
+            touched: written.touched(),
+            tags: written.tags.as_slice().into(),
+            rounds: 0,
+        });
+        true
+    }
+
+    /// Whether the token's write was applied whole by a hint of its own.
+    pub(crate) fn covers(&self, token: &Token) -> bool {
+        let its = |hint: &Hint| {
+            hint.xid == token.xid && (token.touched == 0 || hint.touched == token.touched)
+        };
+        !self.overflowed && self.hints.iter().any(its)
+    }
+
+    /// The transactions that touched one of these tags; `None` if that cannot be told.
+    pub(crate) fn touching(&self, tags: &[Tag]) -> Option<impl Iterator<Item = Xid>> {
+        let touches = |tag: &Tag| *tag == Tag::all() || tags.contains(tag);
+        let concerned = move |hint: &&Hint| hint.tags.iter().any(touches);
+        let hints = self.hints.iter().filter(concerned);
+        (!self.overflowed).then_some(hints.map(|hint| hint.xid))
+    }
+
+    /// A round has come: what it shows is confirmed, and what nothing confirms grows old.
+    pub(crate) fn confirm(&mut self, shown: &Snapshot) {
+        self.hints.retain_mut(|hint| {
+            hint.rounds += 1;
+            !shown.sees(hint.xid) && hint.rounds < MOST_ROUNDS
+        });
+        if self.hints.is_empty() {
+            self.overflowed = false;
+        }
+    }
+}
