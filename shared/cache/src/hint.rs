@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 const FORMAT: u8 = 1;
 /// Values that one hint may carry.
-const MAX_PUSHED: u64 = 64;
+pub(crate) const MOST_PUSHED: usize = 64;
 /// A hint larger than this is not read.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -72,7 +72,7 @@ impl Hint {
         let epoch = codec::epoch(&mut from)?;
         let xid = codec::number(&mut from)?;
         let tags = codec::tags(&mut from)?;
-        let count = codec::number(&mut from).filter(|&count| count <= MAX_PUSHED)?;
+        let count = codec::number(&mut from).filter(|&count| count <= MOST_PUSHED as u64)?;
         let pushed = (0..count)
             .map(|_| Pushed::decode(&mut from))
             .collect::<Option<_>>()?;

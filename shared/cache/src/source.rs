@@ -246,6 +246,21 @@ impl Source {
         Ok(None)
     }
 
+    /// Sends values into every process's memory; each judges them by their labels.
+    pub(crate) async fn spread(&self, pushed: Vec<Pushed>) {
+        let epoch = Epoch {
+            system: 0,
+            timeline: 0,
+        };
+        let tags = Vec::new();
+        let nothing = Written {
+            epoch,
+            xid: 0,
+            tags,
+        };
+        self.publish(nothing, false, pushed).await;
+    }
+
     pub(crate) async fn publish(&self, written: Written, journalled: bool, pushed: Vec<Pushed>) {
         let inner = &self.0;
         let hint = Hint {
@@ -331,15 +346,23 @@ impl Source {
         if hint.sender == inner.core.id {
             return;
         }
-        if !hint.journalled {
+        if hint.journalled {
+            self.heed_written(&hint);
+        } else if inner.feed.is_none() {
             // Believed only where there is nothing better.
-            if inner.feed.is_none() {
-                inner.digest.touch(&hint.written.tags);
-                SourceCounters::add(&counters.hints_applied, 1);
-                SourceCounters::add(&counters.moved_hint, hint.written.tags.len());
-            }
-            return;
+            inner.digest.touch(&hint.written.tags);
+            SourceCounters::add(&counters.hints_applied, 1);
+            SourceCounters::add(&counters.moved_hint, hint.written.tags.len());
         }
+        for pushed in hint.pushed {
+            if let Some(keyspace) = self.find(&pushed.keyspace) {
+                keyspace.admit(&pushed.key, pushed.parcel);
+            }
+        }
+    }
+
+    fn heed_written(&self, hint: &Hint) {
+        let (inner, counters) = (&self.0, &self.0.counters);
         match inner.digest.apply_hint(&hint.written) {
             Hinted::Applied | Hinted::Overflowed => {
                 SourceCounters::add(&counters.hints_applied, 1);
@@ -349,11 +372,6 @@ impl Source {
             }
             Hinted::Known => SourceCounters::add(&counters.hints_known, 1),
             Hinted::Foreign => SourceCounters::add(&counters.hints_foreign, 1),
-        }
-        for pushed in hint.pushed {
-            if let Some(keyspace) = self.find(&pushed.keyspace) {
-                keyspace.admit(&pushed.key, pushed.parcel);
-            }
         }
     }
 }

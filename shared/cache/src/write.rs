@@ -3,7 +3,7 @@
 use crate::cache::Keyspace;
 use crate::entry::Value;
 use crate::feed::{self, Line, Written};
-use crate::hint::Pushed;
+use crate::hint::{self, Pushed};
 use crate::key::{Key, Tag};
 use crate::keyspace::Inner;
 use crate::policy::OnWrite;
@@ -69,6 +69,21 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 Some(source.announce(written, pushed).await)
             }
         }
+    }
+
+    /// Fills both tiers with these keys everywhere: this process's memory, the remote tier, and,
+    /// where the values are small enough to travel, the memory of every process that listens.
+    /// Says how many of them have a value. A message may be lost; that costs a remote hit.
+    pub async fn spread(&self, keys: &[K]) -> Result<usize, Error> {
+        let mut found = 0;
+        for batch in keys.chunks(hint::MOST_PUSHED) {
+            let answers = self.get_many(batch, &Read::bounded()).await?;
+            found += answers.iter().filter(|a| a.value().is_some()).count();
+            let pairs = batch.iter().zip(&answers);
+            let small = pairs.filter_map(|(key, answer)| self.small_parcel(key, answer));
+            self.0.source.spread(small.collect()).await;
+        }
+        Ok(found)
     }
 
     /// Loads these keys from the source now, into both tiers.

@@ -249,6 +249,25 @@ async fn a_push_puts_what_was_written_into_every_memory() {
 }
 
 #[tokio::test]
+async fn spreading_fills_every_memory_before_anybody_asks() {
+    let world = World::new();
+    for id in ["1", "2"] {
+        world.database.put(id, Some(("a", id)));
+    }
+    let (first, second) = (world.node().await, world.node().await);
+    let keys = ["1", "2", "nobody"].map(row);
+    assert_eq!(first.rows.spread(&keys).await.unwrap(), 2);
+    support::until(|| second.rows.peek(&row("nobody"), &Read::bounded()).is_some()).await;
+    for key in &keys {
+        assert_eq!(
+            second.answer(key, &Read::bounded()).await.origin,
+            Origin::L1
+        );
+    }
+    assert_eq!((first.loader.loads(), second.loader.loads()), (1, 0));
+}
+
+#[tokio::test]
 async fn past_its_soft_ttl_a_copy_is_served_and_renewed_behind() {
     let mut world = World::new();
     world.policy.soft_ttl = Duration::from_secs(10);
