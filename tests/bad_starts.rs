@@ -30,7 +30,12 @@ async fn a_port_that_is_taken_is_named() -> Result<()> {
     let address = taken.local_addr()?;
     let offset = (address.port() - 7101).to_string();
     let finished = refused(&["up", "--port-offset", &offset]).await?;
-    assert!(finished.said.contains(&format!("cannot listen on {address}")), "{finished:?}");
+    assert!(
+        finished
+            .said
+            .contains(&format!("cannot listen on {address}")),
+        "{finished:?}"
+    );
     assert!(finished.said.contains("--port-offset"), "{finished:?}");
     Ok(())
 }
@@ -69,17 +74,30 @@ async fn what_the_command_line_does_not_know_is_refused_by_name() -> Result<()> 
 #[tokio::test]
 async fn an_embedded_seam_is_refused_where_it_must_not_be() -> Result<()> {
     let finished = refused(&["up", "--embedded", "deny"]).await?;
-    assert!(finished.said.contains("--remote (REDIS_URL) is hub:"), "{finished:?}");
+    assert!(
+        finished.said.contains("--remote (REDIS_URL) is hub:"),
+        "{finished:?}"
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn settings_are_printed_with_their_secrets_starred() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let args = ["up", "--print-config", "--remote", "redis://:hush@there:6379"];
+    let args = [
+        "up",
+        "--print-config",
+        "--remote",
+        "redis://:hush@there:6379",
+    ];
     let finished = command::run(LARDER, folder.path(), &args, SOON).await?;
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    assert!(finished.printed.contains("remote = redis://:***@there:6379\n"), "{finished:?}");
+    assert!(
+        finished
+            .printed
+            .contains("remote = redis://:***@there:6379\n"),
+        "{finished:?}"
+    );
     assert!(finished.printed.contains("replicas = 2\n"), "{finished:?}");
     assert!(!finished.printed.contains("hush"), "{finished:?}");
     Ok(())
@@ -93,7 +111,10 @@ async fn a_file_that_is_no_database_is_named() -> Result<()> {
     let database = format!("sqlite://{}", folder.path().display());
     // Its ports are reserved, so that nothing but the file is in its way.
     let suite = Setup::new(LARDER).database(database).launch()?;
-    wait_until("the end of the suite", SOON, async || !suite.process().is_alive()).await?;
+    wait_until("the end of the suite", SOON, async || {
+        !suite.process().is_alive()
+    })
+    .await?;
     let log = suite.process().log();
     assert!(log.contains("products.db"), "{log}");
     assert!(log.contains("damaged or no database"), "{log}");
@@ -113,9 +134,15 @@ async fn tables_of_a_newer_release_are_left_alone() -> Result<()> {
          VALUES (9999, 'from the future', true, '\\x00', 0)",
     )?;
     let suite = Setup::new(LARDER).database(database.url()).launch()?;
-    wait_until("the end of the suite", SOON, async || !suite.process().is_alive()).await?;
+    wait_until("the end of the suite", SOON, async || {
+        !suite.process().is_alive()
+    })
+    .await?;
     let log = suite.process().log();
-    assert!(log.contains("newer release") && log.contains("9999"), "{tables}: {log}");
+    assert!(
+        log.contains("newer release") && log.contains("9999"),
+        "{tables}: {log}"
+    );
     Ok(())
 }
 
@@ -138,12 +165,20 @@ async fn a_database_that_comes_late_is_waited_for() -> Result<()> {
     .await?;
     // It answers in the meantime, with what it has: nothing.
     let asked = asking(GetProductRequest { id: "a".to_owned() }, &[]);
-    let status = suite.products(1).get_product(asked).await.expect_err("not ready");
+    let status = suite
+        .products(1)
+        .get_product(asked)
+        .await
+        .expect_err("not ready");
     assert_eq!(status.code(), Code::Unavailable);
     server.restart()?;
     suite.ready().await?;
     let asked = asking(GetProductRequest { id: "a".to_owned() }, &[]);
-    let status = suite.products(1).get_product(asked).await.expect_err("there is none");
+    let status = suite
+        .products(1)
+        .get_product(asked)
+        .await
+        .expect_err("there is none");
     assert_eq!(status.code(), Code::NotFound);
     Ok(())
 }
@@ -155,11 +190,18 @@ async fn a_redis_that_comes_late_is_done_without() -> Result<()> {
     let log = suite.process().log();
     assert!(log.contains("remote tier"), "it does not say so: {log}");
     let asked = asking(GetProductRequest { id: "a".to_owned() }, &[]);
-    let status = suite.products(1).get_product(asked).await.expect_err("there is none");
+    let status = suite
+        .products(1)
+        .get_product(asked)
+        .await
+        .expect_err("there is none");
     assert_eq!(status.code(), Code::NotFound);
     redis.restart()?;
     wait_until("a value in Redis", SOON, async || {
-        let asked = asking(GetProductRequest { id: "b".to_owned() }, &[("larder-freshness", "strong")]);
+        let asked = asking(
+            GetProductRequest { id: "b".to_owned() },
+            &[("larder-freshness", "strong")],
+        );
         let _ = suite.products(1).get_product(asked).await;
         redis.command(&["DBSIZE"]).is_ok_and(|size| size != "0")
     })
@@ -173,9 +215,16 @@ async fn a_suite_that_waits_for_its_database_ends_when_it_is_asked_to() -> Resul
     server.stop()?;
     let suite = Setup::new(LARDER).database(server.url()).launch()?;
     let replica = suite.replica(Kind::Comments, 2);
-    wait_until("an admin port", SOON, async || replica.readiness().await.is_ok()).await?;
+    wait_until("an admin port", SOON, async || {
+        replica.readiness().await.is_ok()
+    })
+    .await?;
     suite.process().signal(Signal::INT)?;
     wait_until("its end", SOON, async || !suite.process().is_alive()).await?;
-    assert!(suite.process().end()?.success(), "{}", suite.process().log());
+    assert!(
+        suite.process().end()?.success(),
+        "{}",
+        suite.process().log()
+    );
     Ok(())
 }

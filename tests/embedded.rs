@@ -6,7 +6,7 @@ use larder_testkit::process::Signal;
 use larder_testkit::wait_until;
 use larder_tests::scene::{
     self, SOON, comments, create_comment, create_product, create_profile, name, price, rename,
-    set_price, shown_within_bound, showing,
+    set_price, showing, shown_within_bound,
 };
 use larder_tests::{Kind, Setup, asking};
 use std::net::TcpListener;
@@ -25,11 +25,15 @@ async fn every_replica_answers_with_what_was_written_on_another() -> Result<()> 
     for replica in 1..=2 {
         let since = Instant::now();
         shown_within_bound("the profile", since, async || {
-            Ok(name(&suite.profiles(replica), "ada", &[]).await.is_ok_and(|(name, _)| name == "Ada"))
+            Ok(name(&suite.profiles(replica), "ada", &[])
+                .await
+                .is_ok_and(|(name, _)| name == "Ada"))
         })
         .await?;
         shown_within_bound("the product", since, async || {
-            Ok(price(&suite.products(replica), "tea", &[]).await.is_ok_and(|(price, _)| price == 350))
+            Ok(price(&suite.products(replica), "tea", &[])
+                .await
+                .is_ok_and(|(price, _)| price == 350))
         })
         .await?;
         shown_within_bound("the comment", since, async || {
@@ -37,8 +41,17 @@ async fn every_replica_answers_with_what_was_written_on_another() -> Result<()> 
             Ok(comments == [("Ada".to_owned(), "Good.".to_owned())])
         })
         .await?;
-        let asked = asking(GetProductRequest { id: "coffee".to_owned() }, &[]);
-        let status = suite.products(replica).get_product(asked).await.expect_err("there is none");
+        let asked = asking(
+            GetProductRequest {
+                id: "coffee".to_owned(),
+            },
+            &[],
+        );
+        let status = suite
+            .products(replica)
+            .get_product(asked)
+            .await
+            .expect_err("there is none");
         assert_eq!(status.code(), Code::NotFound);
     }
     Ok(())
@@ -73,7 +86,10 @@ async fn a_read_without_a_token_sees_the_write_about_a_round_trip_later() -> Res
     }
     times.sort_unstable();
     // By the poll alone it would be around 50 ms; the bound leaves room for a busy machine.
-    assert!(times[times.len() / 2] < Duration::from_millis(30), "{times:?}");
+    assert!(
+        times[times.len() / 2] < Duration::from_millis(30),
+        "{times:?}"
+    );
     Ok(())
 }
 
@@ -89,7 +105,10 @@ async fn a_second_read_comes_from_memory_and_says_so() -> Result<()> {
     })
     .await?;
     assert_eq!(last.version, Some(1));
-    assert!(last.age.is_some_and(|age| age <= scene::MAX_STALENESS), "{last:?}");
+    assert!(
+        last.age.is_some_and(|age| age <= scene::MAX_STALENESS),
+        "{last:?}"
+    );
     let (_, said) = price(&products, "tea", &[("larder-freshness", "strong")]).await?;
     assert_eq!(said.source, "db");
     Ok(())
@@ -111,10 +130,17 @@ async fn a_renamed_profile_shows_in_the_lists_of_comments() -> Result<()> {
     create_comment(&suite.comments(1), ("tea", "ada"), "Good.").await?;
     let author = async |replica: u8, token: &Option<String>| {
         let (list, _) = comments(&suite.comments(replica), "tea", &showing(token)).await?;
-        anyhow::Ok(list.into_iter().map(|(author, _)| author).collect::<Vec<_>>())
+        anyhow::Ok(
+            list.into_iter()
+                .map(|(author, _)| author)
+                .collect::<Vec<_>>(),
+        )
     };
     let since = Instant::now();
-    shown_within_bound("the comment", since, async || Ok(author(2, &None).await? == ["Ada 0"])).await?;
+    shown_within_bound("the comment", since, async || {
+        Ok(author(2, &None).await? == ["Ada 0"])
+    })
+    .await?;
     for round in 1..=20 {
         // Both hold the list, and the name, in memory.
         author(1, &None).await?;
@@ -138,7 +164,11 @@ async fn a_suite_ends_in_order_and_comes_back_with_what_it_knew() -> Result<()> 
     let replica = suite.replica(Kind::Products, 1);
     suite.process().signal(Signal::TERM)?;
     wait_until("its end", SOON, async || !suite.process().is_alive()).await?;
-    assert!(suite.process().end()?.success(), "{}", suite.process().log());
+    assert!(
+        suite.process().end()?.success(),
+        "{}",
+        suite.process().log()
+    );
     TcpListener::bind(replica.grpc)?;
     let suite = Setup::new(LARDER).database(&database).start().await?;
     assert_eq!(price(&suite.products(2), "tea", &[]).await?.0, 350);
@@ -147,7 +177,13 @@ async fn a_suite_ends_in_order_and_comes_back_with_what_it_knew() -> Result<()> 
 
 #[tokio::test]
 async fn the_addresses_are_printed_when_everything_is_ready() -> Result<()> {
-    let suite = Setup::new(LARDER).args(["--output", "json"]).start().await?;
+    let suite = Setup::new(LARDER)
+        .args(["--output", "json"])
+        .start()
+        .await?;
     let address = suite.replica(Kind::Comments, 2).grpc.to_string();
-    wait_until("the table", SOON, async || suite.process().log().contains(&address)).await
+    wait_until("the table", SOON, async || {
+        suite.process().log().contains(&address)
+    })
+    .await
 }

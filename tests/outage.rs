@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use larder_testkit::{postgres, wait_until};
-use larder_tests::scene::{MAX_STALENESS, SOON, create_product, price, set_price, shown_within_bound};
+use larder_tests::scene::{
+    MAX_STALENESS, SOON, create_product, price, set_price, shown_within_bound,
+};
 use larder_tests::{Kind, Setup};
 use std::time::{Duration, Instant};
 use tonic::Code;
@@ -16,7 +18,9 @@ async fn without_its_database_nothing_is_served_as_if_it_were_fresh() -> Result<
     let (here, there) = (suite.products(1), suite.products(2));
     create_product(&here, "tea", 1).await?;
     wait_until("a copy in memory", SOON, async || {
-        price(&there, "tea", &[]).await.is_ok_and(|(_, said)| said.source == "l1")
+        price(&there, "tea", &[])
+            .await
+            .is_ok_and(|(_, said)| said.source == "l1")
     })
     .await?;
     server.stop()?;
@@ -24,7 +28,10 @@ async fn without_its_database_nothing_is_served_as_if_it_were_fresh() -> Result<
     // Past Δ an answer is marked with its age, or it is none.
     let replica = suite.replica(Kind::Products, 2);
     wait_until("the end of readiness", SOON, async || {
-        replica.readiness().await.is_ok_and(|(status, _)| status == 503)
+        replica
+            .readiness()
+            .await
+            .is_ok_and(|(status, _)| status == 503)
     })
     .await?;
     assert!(gone.elapsed() > MAX_STALENESS);
@@ -35,7 +42,9 @@ async fn without_its_database_nothing_is_served_as_if_it_were_fresh() -> Result<
         }
         Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status}"),
     }
-    let written = set_price(&here, "tea", 2).await.expect_err("there is no database");
+    let written = set_price(&here, "tea", 2)
+        .await
+        .expect_err("there is no database");
     assert_eq!(written.code(), Code::Unavailable, "{written}");
     server.restart()?;
     suite.ready().await?;
@@ -55,8 +64,15 @@ async fn a_database_that_hangs_is_not_waited_for_beyond_the_deadline() -> Result
     proxy.stall();
     let began = Instant::now();
     let outcome = price(&suite.products(2), "coffee", &[]).await;
-    assert!(outcome.is_err(), "there is no such product, and nobody to say so");
-    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    assert!(
+        outcome.is_err(),
+        "there is no such product, and nobody to say so"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(25),
+        "{:?}",
+        began.elapsed()
+    );
     proxy.pass();
     wait_until("an answer", SOON, async || {
         let seen = price(&suite.products(2), "coffee", &[]).await;

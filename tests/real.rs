@@ -4,7 +4,7 @@ use anyhow::Result;
 use larder_testkit::{postgres, redis, wait_until};
 use larder_tests::scene::{
     SOON, comments, create_comment, create_product, create_profile, name, price, rename, set_price,
-    shown_within_bound, showing,
+    showing, shown_within_bound,
 };
 use larder_tests::{Kind, Setup, Suite};
 use std::time::{Duration, Instant};
@@ -32,13 +32,19 @@ impl Fleet {
         for suite in &suites {
             suite.ready().await?;
         }
-        Ok(Self { suites, redis, database })
+        Ok(Self {
+            suites,
+            redis,
+            database,
+        })
     }
 
     /// Runs SQL in the database of a service, as a person at a terminal would.
     fn psql(&self, service: &str, sql: &str) -> Result<String> {
         let name = format!("{}_{service}", self.database.name());
-        self.database.server().psql(&format!("\\connect {name}\n{sql}"))
+        self.database
+            .server()
+            .psql(&format!("\\connect {name}\n{sql}"))
     }
 
     /// The sum over all processes of what they count.
@@ -75,6 +81,50 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Makes a profile by hand, so that nothing but the journal knows of it, and waits until every
+    /// process has heard.
+    async fn insert_profile(&self, id: &str) -> Result<()> {
+        let lines = async || {
+            let source = "source=\"profiles\"";
+            self.count(Kind::Profiles, "larder_round_lines", &[source])
+                .await
+        };
+        let heard = lines().await?;
+        let row = "INSERT INTO profiles (id, display_name, bio, avatar_url, followers)";
+        self.psql(
+            "profiles",
+            &format!("{row} VALUES ('{id}', 'Ada', '', '', 0)"),
+        )?;
+        wait_until("the round", SOON, async || {
+            lines()
+                .await
+                .is_ok_and(|lines| lines >= heard + PROCESSES as u64)
+        })
+        .await
+    }
+
+    /// Waits until every process takes profiles that another one has put into Redis.
+    async fn shares_profiles(&self) -> Result<()> {
+        let mut number = 0;
+        for suite in &self.suites[1..] {
+            wait_until("an answer from Redis", SOON, async || {
+                number += 1;
+                let id = format!("shared-{number}");
+                let made = self.insert_profile(&id).await.is_ok();
+                let first = name(&self.suites[0].profiles(1), &id, &[]).await.is_ok();
+                let second = name(&suite.profiles(1), &id, &[]).await;
+                made && first && second.is_ok_and(|(_, said)| said.source == "l2")
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+const PROFILES: &str = "keyspace=\"profiles\"";
+const REMOTE_FAILED: &str = "cause=\"remote_failed\"";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_on_one_process_is_seen_on_all() -> Result<()> {
     let fleet = Fleet::start().await?;
@@ -94,7 +144,10 @@ async fn a_write_on_one_process_is_seen_on_all() -> Result<()> {
         medians.push(times[PROCESSES / 2]);
     }
     medians.sort_unstable();
-    assert!(medians[medians.len() / 2] < Duration::from_millis(50), "{medians:?}");
+    assert!(
+        medians[medians.len() / 2] < Duration::from_millis(50),
+        "{medians:?}"
+    );
     Ok(())
 }
 
@@ -111,7 +164,10 @@ async fn a_renamed_profile_shows_in_the_lists_of_comments_of_all() -> Result<()>
         for suite in &fleet.suites {
             let client = suite.comments(1);
             let (list, said) = comments(&client, "tea", &showing(&renamed.token)).await?;
-            assert!(list.iter().all(|(author, _)| *author == new), "{list:?} {said:?}");
+            assert!(
+                list.iter().all(|(author, _)| *author == new),
+                "{list:?} {said:?}"
+            );
             let seen = async || {
                 let (list, _) = comments(&client, "tea", &[]).await?;
                 Ok(list.len() == 1 && list[0].0 == new)
@@ -157,18 +213,36 @@ async fn without_redis_reads_go_on_and_evictions_come_by_the_poll() -> Result<()
         let since = Instant::now();
         fleet.shows("tea", round, since).await?;
         fleet.warm("tea", round).await?;
-        assert!(began.elapsed() < SOON, "a write and its reads took {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < SOON,
+            "a write and its reads took {:?}",
+            began.elapsed()
+        );
     }
-    let refused = fleet.count(Kind::Products, "larder_reads_total", &["outcome=\"error\""]).await?;
+    let refused = fleet
+        .count(Kind::Products, "larder_reads_total", &["outcome=\"error\""])
+        .await?;
     assert_eq!(refused, 0);
     // Empty and back again: hints arrive once more, ahead of the poll.
     fleet.redis.restart()?;
-    let before = fleet.count(Kind::Products, "larder_hints_total", &["outcome=\"applied\""]).await?;
+    let before = fleet
+        .count(
+            Kind::Products,
+            "larder_hints_total",
+            &["outcome=\"applied\""],
+        )
+        .await?;
     let mut round = 5;
     wait_until("a hint", SOON, async || {
         round += 1;
         let written = set_price(&fleet.suites[0].products(1), "tea", round).await;
-        let after = fleet.count(Kind::Products, "larder_hints_total", &["outcome=\"applied\""]).await;
+        let after = fleet
+            .count(
+                Kind::Products,
+                "larder_hints_total",
+                &["outcome=\"applied\""],
+            )
+            .await;
         written.is_ok() && after.is_ok_and(|after| after > before)
     })
     .await?;
@@ -179,30 +253,32 @@ async fn without_redis_reads_go_on_and_evictions_come_by_the_poll() -> Result<()
 async fn a_thousand_reads_of_one_cold_key_are_one_load() -> Result<()> {
     const READS: usize = 1000;
     let fleet = Fleet::start().await?;
-    let loads = async || {
-        let name = "larder_load_seconds_count";
-        fleet.count(Kind::Profiles, name, &["keyspace=\"profiles\""]).await
-    };
+    fleet.shares_profiles().await?;
+    let clients: Vec<_> = fleet.suites.iter().map(|suite| suite.profiles(1)).collect();
+    let count = async |name, label| fleet.count(Kind::Profiles, name, &[PROFILES, label]).await;
     for round in 0..3 {
-        // By hand, so that nothing but the journal knows of it; then every process has heard.
-        let heard = fleet.count(Kind::Profiles, "larder_round_lines", &["source=\"profiles\""]).await?;
-        let row = "INSERT INTO profiles (id, display_name, bio, avatar_url, followers)";
-        fleet.psql("profiles", &format!("{row} VALUES ('ada-{round}', 'Ada', '', '', 0)"))?;
-        wait_until("the round", SOON, async || {
-            let lines = fleet.count(Kind::Profiles, "larder_round_lines", &["source=\"profiles\""]);
-            lines.await.is_ok_and(|lines| lines >= heard + PROCESSES as u64)
-        })
-        .await?;
         let id = format!("ada-{round}");
-        let before = loads().await?;
+        fleet.insert_profile(&id).await?;
+        let loads = count("larder_load_seconds_count", "").await?;
+        let failed = count("larder_misses_total", REMOTE_FAILED).await?;
         let mut reads = tokio::task::JoinSet::new();
         for number in 0..READS {
-            let (client, id) = (fleet.suites[number % PROCESSES].profiles(1), id.clone());
+            let (client, id) = (clients[number % PROCESSES].clone(), id.clone());
             reads.spawn(async move { name(&client, &id, &[]).await.map(|(name, _)| name) });
         }
         let names = tokio::time::timeout(SOON, reads.join_all()).await?;
-        assert!(names.iter().all(|name| name.as_deref().is_ok_and(|name| name == "Ada")));
-        assert_eq!(loads().await? - before, 1);
+        assert!(
+            names
+                .iter()
+                .all(|name| name.as_deref().is_ok_and(|name| name == "Ada"))
+        );
+        let loads = count("larder_load_seconds_count", "").await? - loads;
+        // A machine so busy that Redis misses its deadline is a shared tier that is away.
+        let failed = count("larder_misses_total", REMOTE_FAILED).await? - failed;
+        assert!(
+            loads == 1 || loads <= 1 + failed,
+            "{loads} loads, Redis failed {failed} times"
+        );
     }
     Ok(())
 }

@@ -15,11 +15,14 @@ const LIMIT: Duration = Duration::from_secs(150);
 fn trace(folder: &Path) -> Result<std::path::PathBuf> {
     let keys = data::trace("web12.trace.xz").unwrap_or_else(|| {
         // A few are asked for often, and many once.
-        (1..=60_000_u32).map(|n| n.wrapping_mul(2_654_435_761) % (n % 3000 + 1)).collect()
+        (1..=60_000_u32)
+            .map(|n| n.wrapping_mul(2_654_435_761) % (n % 3000 + 1))
+            .collect()
     });
     let path = folder.join("trace");
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
-    keys.iter().try_for_each(|key| file.write_all(&key.to_be_bytes()))?;
+    keys.iter()
+        .try_for_each(|key| file.write_all(&key.to_be_bytes()))?;
     file.flush()?;
     Ok(path)
 }
@@ -28,13 +31,19 @@ async fn replay(args: &[&str]) -> Result<Finished> {
     let folder = tempfile::tempdir()?;
     let trace = trace(folder.path())?;
     let trace = trace.to_str().context("a path of ASCII")?;
-    let all = [&["replay", trace, "--output", "json", "--write-share", "0.02"], args].concat();
+    let all = [
+        &["replay", trace, "--output", "json", "--write-share", "0.02"],
+        args,
+    ]
+    .concat();
     command::run(LARDER, folder.path(), &all, LIMIT).await
 }
 
 /// A number in the report: the first one of this name.
 fn number(report: &str, name: &str) -> Result<f64> {
-    let (_, rest) = report.split_once(&format!("\"{name}\":")).context(name.to_owned())?;
+    let (_, rest) = report
+        .split_once(&format!("\"{name}\":"))
+        .context(name.to_owned())?;
     let end = rest.find([',', '}']).context("no end")?;
     Ok(rest[..end].parse()?)
 }
@@ -44,9 +53,16 @@ fn promise_is_kept(finished: &Finished, requests: f64) -> Result<()> {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let report = &finished.printed;
     assert_eq!(number(report, "requests")?, requests, "{report}");
-    assert_eq!(number(report, "reads_older_than_max_staleness")?, 0.0, "{report}");
+    assert_eq!(
+        number(report, "reads_older_than_max_staleness")?,
+        0.0,
+        "{report}"
+    );
     assert_eq!(number(report, "reads_older_than_told")?, 0.0, "{report}");
-    assert!(number(report, "reads_checked")? > 0.9 * requests, "{report}");
+    assert!(
+        number(report, "reads_checked")? > 0.9 * requests,
+        "{report}"
+    );
     assert!(number(report, "writes")? > 0.015 * requests, "{report}");
     assert!(number(report, "watched")? > 0.0, "{report}");
     assert!(number(report, "share_from_cache")? > 0.3, "{report}");
@@ -64,7 +80,14 @@ async fn no_read_of_a_replay_on_embedded_defaults_is_too_old() -> Result<()> {
 async fn no_read_of_a_replay_on_redis_and_postgres_is_too_old() -> Result<()> {
     let (redis, database) = (redis::start()?, postgres::fresh_database()?);
     let (remote, database) = (redis.url(), database.url());
-    let args = ["--limit", "20000", "--remote", &remote, "--database", &database];
+    let args = [
+        "--limit",
+        "20000",
+        "--remote",
+        &remote,
+        "--database",
+        &database,
+    ];
     promise_is_kept(&replay(&args).await?, 20_000.0)
 }
 
@@ -73,7 +96,10 @@ async fn replicas_that_run_already_can_be_replayed_against() -> Result<()> {
     let suite = Setup::new(LARDER).start().await?;
     let [one, two] = [1, 2].map(|replica| suite.replica(Kind::Products, replica).grpc);
     let targets = format!("{one},http://{two}");
-    promise_is_kept(&replay(&["--limit", "5000", "--targets", &targets]).await?, 5_000.0)
+    promise_is_kept(
+        &replay(&["--limit", "5000", "--targets", &targets]).await?,
+        5_000.0,
+    )
 }
 
 #[tokio::test]
@@ -81,7 +107,10 @@ async fn replicas_that_are_not_there_are_an_error() -> Result<()> {
     let port = larder_testkit::port::Port::reserve()?;
     let finished = replay(&["--targets", &port.address().to_string()]).await?;
     assert_eq!(finished.code, Some(1), "{finished:?}");
-    assert!(finished.said.contains("looking for the products"), "{finished:?}");
+    assert!(
+        finished.said.contains("looking for the products"),
+        "{finished:?}"
+    );
     Ok(())
 }
 
@@ -99,7 +128,10 @@ async fn a_file_that_is_no_whole_trace_is_an_error() -> Result<()> {
         let path = path.to_str().context("a path of ASCII")?;
         let finished = command::run(LARDER, folder.path(), &["replay", path], LIMIT).await?;
         assert_eq!(finished.code, Some(1), "{finished:?}");
-        assert!(finished.said.contains(named) && finished.said.contains(path), "{finished:?}");
+        assert!(
+            finished.said.contains(named) && finished.said.contains(path),
+            "{finished:?}"
+        );
         assert!(!finished.said.contains("panicked"), "{finished:?}");
     }
     Ok(())

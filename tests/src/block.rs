@@ -29,11 +29,18 @@ impl Block {
         for step in 0..count {
             let number = (start + step) % count;
             let path = folder.join(number.to_string());
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path);
             let file = file.with_context(|| format!("opening {path:?}"))?;
             let offset = FIRST + number / SUITES * WIDTH + number % SUITES * SUITES;
             if file.try_lock().is_ok() && is_free(offset) {
-                return Ok(Self { offset, _reserved: file });
+                return Ok(Self {
+                    offset,
+                    _reserved: file,
+                });
             }
         }
         bail!("all {count} blocks of ports are taken")
@@ -44,5 +51,7 @@ fn is_free(offset: u16) -> bool {
     let ports = [7000, 9000].into_iter().flat_map(|base| {
         (1..=3).flat_map(move |service| (1..=2).map(move |replica| base + 100 * service + replica))
     });
-    ports.into_iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok())
+    ports
+        .into_iter()
+        .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok())
 }

@@ -27,7 +27,10 @@ pub async fn run(
 ) -> Result<Finished> {
     let mut command = Command::new(binary.as_ref());
     command.args(args).current_dir(folder).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for setting in ["REDIS_URL", "DATABASE_URL", "RUST_LOG"] {
         command.env_remove(setting);
     }

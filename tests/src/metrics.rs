@@ -16,9 +16,17 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer)
     });
-    let answer = answer.await.with_context(|| format!("http://{address}{path} in time"))??;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a head")?;
-    let status = head.split(' ').nth(1).context("an answer without a status")?.parse()?;
+    let answer = answer
+        .await
+        .with_context(|| format!("http://{address}{path} in time"))??;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("an answer without a head")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .context("an answer without a status")?
+        .parse()?;
     Ok((status, body.to_owned()))
 }
 
@@ -27,7 +35,10 @@ pub fn sum(page: &str, name: &str, labels: &[&str]) -> u64 {
     let samples = page.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
         let all = series.strip_prefix(name)?.strip_prefix('{')?;
-        labels.iter().all(|label| all.contains(label)).then(|| value.parse::<f64>().ok())?
+        labels
+            .iter()
+            .all(|label| all.contains(label))
+            .then(|| value.parse::<f64>().ok())?
     });
     samples.sum::<f64>() as u64
 }

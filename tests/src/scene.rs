@@ -44,7 +44,10 @@ pub async fn shown_within_bound(
 
 /// The tokens of these writes, as metadata of a read.
 pub fn showing(token: &Option<String>) -> Vec<(&'static str, &str)> {
-    token.iter().map(|token| (names::TOKEN, token.as_str())).collect()
+    token
+        .iter()
+        .map(|token| (names::TOKEN, token.as_str()))
+        .collect()
 }
 
 /// Makes a product of this price.
@@ -60,7 +63,9 @@ pub async fn create_product(
         price_cents,
         ..Product::default()
     };
-    let request = CreateProductRequest { product: Some(product) };
+    let request = CreateProductRequest {
+        product: Some(product),
+    };
     said(client.clone().create_product(asking(request, &[])).await).map(|(_, said)| said)
 }
 
@@ -70,9 +75,19 @@ pub async fn set_price(
     id: &str,
     price_cents: i64,
 ) -> Result<Said, Status> {
-    let product = Product { id: id.to_owned(), price_cents, ..Product::default() };
-    let update_mask = Some(FieldMask { paths: vec!["price_cents".to_owned()] });
-    let request = UpdateProductRequest { product: Some(product), update_mask, expected_version: None };
+    let product = Product {
+        id: id.to_owned(),
+        price_cents,
+        ..Product::default()
+    };
+    let update_mask = Some(FieldMask {
+        paths: vec!["price_cents".to_owned()],
+    });
+    let request = UpdateProductRequest {
+        product: Some(product),
+        update_mask,
+        expected_version: None,
+    };
     said(client.clone().update_product(asking(request, &[])).await).map(|(_, said)| said)
 }
 
@@ -94,8 +109,14 @@ pub async fn create_profile(
     name: &str,
 ) -> Result<Said, Status> {
     let (id, display_name) = (id.to_owned(), name.to_owned());
-    let profile = Profile { id, display_name, ..Profile::default() };
-    let request = CreateProfileRequest { profile: Some(profile) };
+    let profile = Profile {
+        id,
+        display_name,
+        ..Profile::default()
+    };
+    let request = CreateProfileRequest {
+        profile: Some(profile),
+    };
     said(client.clone().create_profile(asking(request, &[])).await).map(|(_, said)| said)
 }
 
@@ -106,9 +127,19 @@ pub async fn rename(
     name: &str,
 ) -> Result<Said, Status> {
     let (id, display_name) = (id.to_owned(), name.to_owned());
-    let profile = Profile { id, display_name, ..Profile::default() };
-    let update_mask = Some(FieldMask { paths: vec!["display_name".to_owned()] });
-    let request = UpdateProfileRequest { profile: Some(profile), update_mask, expected_version: None };
+    let profile = Profile {
+        id,
+        display_name,
+        ..Profile::default()
+    };
+    let update_mask = Some(FieldMask {
+        paths: vec!["display_name".to_owned()],
+    });
+    let request = UpdateProfileRequest {
+        profile: Some(profile),
+        update_mask,
+        expected_version: None,
+    };
     said(client.clone().update_profile(asking(request, &[])).await).map(|(_, said)| said)
 }
 
@@ -135,7 +166,9 @@ pub async fn create_comment(
         body: body.to_owned(),
         ..Comment::default()
     };
-    let request = CreateCommentRequest { comment: Some(comment) };
+    let request = CreateCommentRequest {
+        comment: Some(comment),
+    };
     said(client.clone().create_comment(asking(request, &[])).await).map(|(_, said)| said)
 }
 
@@ -145,8 +178,21 @@ pub async fn comments(
     product: &str,
     metadata: &[(&'static str, &str)],
 ) -> Result<(Vec<(String, String)>, Said), Status> {
-    let request = ListCommentsRequest { product_id: product.to_owned(), ..Default::default() };
-    let (page, said) = said(client.clone().list_comments(asking(request, metadata)).await)?;
+    let request = ListCommentsRequest {
+        product_id: product.to_owned(),
+        ..Default::default()
+    };
+    let (page, said) = said(
+        client
+            .clone()
+            .list_comments(asking(request, metadata))
+            .await,
+    )?;
     let comments = page.comments.into_iter();
-    Ok((comments.map(|comment| (comment.author_display_name, comment.body)).collect(), said))
+    Ok((
+        comments
+            .map(|comment| (comment.author_display_name, comment.body))
+            .collect(),
+        said,
+    ))
 }

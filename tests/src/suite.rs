@@ -29,7 +29,13 @@ impl Setup {
     /// The binary, on embedded defaults, two replicas of each service.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let remote = "hub:".to_owned();
-        Self { binary: binary.into(), replicas: 2, remote, database: None, args: Vec::new() }
+        Self {
+            binary: binary.into(),
+            replicas: 2,
+            remote,
+            database: None,
+            args: Vec::new(),
+        }
     }
 
     /// So many replicas of each service.
@@ -72,12 +78,24 @@ impl Setup {
         let program = Program::new(&self.binary)
             .args(["up", "--replicas", &self.replicas.to_string()])
             .args(["--port-offset", &block.offset.to_string()])
-            .args(["--remote", &self.remote, "--database", &database, "--log", "info"])
+            .args([
+                "--remote",
+                &self.remote,
+                "--database",
+                &database,
+                "--log",
+                "info",
+            ])
             .args(&self.args)
             .folder(folder.path())
             .farewell(Signal::TERM, Duration::from_secs(40));
         let process = program.spawn().context("starting larder up")?;
-        Ok(Suite { process, replicas: self.replicas, folder, block })
+        Ok(Suite {
+            process,
+            replicas: self.replicas,
+            folder,
+            block,
+        })
     }
 }
 
@@ -113,12 +131,18 @@ pub struct Replica {
 impl Suite {
     /// A replica, counted from 1.
     pub fn replica(&self, kind: Kind, replica: u8) -> Replica {
-        assert!((1..=self.replicas).contains(&replica), "there is no replica {replica}");
+        assert!(
+            (1..=self.replicas).contains(&replica),
+            "there is no replica {replica}"
+        );
         let at = |base: u16| {
             let port = base + 100 * kind as u16 + u16::from(replica) + self.block.offset;
             (Ipv4Addr::LOCALHOST, port).into()
         };
-        Replica { grpc: at(7000), admin: at(9000) }
+        Replica {
+            grpc: at(7000),
+            admin: at(9000),
+        }
     }
 
     /// A replica of profiles, counted from 1.
@@ -140,7 +164,9 @@ impl Suite {
     pub async fn ready(&self) -> Result<()> {
         for kind in [Kind::Profiles, Kind::Products, Kind::Comments] {
             for replica in 1..=self.replicas {
-                self.process.wait_ready(self.replica(kind, replica).admin, READY).await?;
+                self.process
+                    .wait_ready(self.replica(kind, replica).admin, READY)
+                    .await?;
             }
         }
         Ok(())
@@ -167,7 +193,10 @@ impl Replica {
     pub fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc));
         let endpoint = endpoint.expect("an address is a URL");
-        endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).connect_lazy()
+        endpoint
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .connect_lazy()
     }
 
     /// What it counts: the sum of the samples of this name whose labels hold all of `labels`.

@@ -62,7 +62,7 @@ impl Rpc {
         };
         let names = self.authors.names(listed.authors(), read).await?;
         let rendered = listed.signed(&names.names);
-        if names.parts.is_some() { let mut parts = Vec::new();
+        if let Some(mut parts) = names.parts {
             parts.push(self.keyspaces.list.part(&answer));
             let (kept, bytes) = (rendered.clone(), rendered.len());
             self.keyspaces.rendered.put(page, parts, kept, bytes);

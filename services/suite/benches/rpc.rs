@@ -10,7 +10,6 @@ use larder::remote::hub::Hub;
 use larder_comments::Comments;
 use larder_host::{Host, Parts, Service};
 use larder_profiles::Profiles;
-use larder_runtime::client::{self, Client};
 use larder_proto::Raw;
 use larder_proto::comments::v1 as comments;
 use larder_proto::comments::v1::comment_service_client::CommentServiceClient;
@@ -19,6 +18,7 @@ use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
 use larder_proto::profiles::v1::raw::profile_service_server::{
     ProfileService, ProfileServiceServer,
 };
+use larder_runtime::client::{self, Client};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -96,9 +96,15 @@ async fn stock(bytes: usize) -> Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let message = profiles::Profile { bio: "b".repeat(bytes), ..Default::default() };
+    let message = profiles::Profile {
+        bio: "b".repeat(bytes),
+        ..Default::default()
+    };
     let service = ProfileServiceServer::new(Stock(Raw::of(&message)));
-    Server::builder().add_service(service).serve_with_incoming(incoming).await?;
+    Server::builder()
+        .add_service(service)
+        .serve_with_incoming(incoming)
+        .await?;
     Ok(())
 }
 
@@ -141,7 +147,10 @@ fn serve(arguments: &[&str]) -> Result<Served> {
     let stdout = child.stdout.take().context("a pipe")?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    let addresses = line.split_whitespace().map(|address| format!("http://{address}")).collect();
+    let addresses = line
+        .split_whitespace()
+        .map(|address| format!("http://{address}"))
+        .collect();
     Ok(Served { child, addresses })
 }
 
@@ -149,14 +158,22 @@ impl Served {
     /// Processor time of the server so far.
     fn processor(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .split_whitespace()
+            .collect();
         let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
         Ok(Duration::from_secs_f64(ticks / TICKS))
     }
 }
 
 async fn channel(address: &str) -> Result<Channel> {
-    Ok(Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true).connect().await?)
+    Ok(Endpoint::from_shared(address.to_owned())?
+        .tcp_nodelay(true)
+        .connect()
+        .await?)
 }
 
 /// Processor time of a call in microseconds, with 64 callers on one connection.
@@ -197,24 +214,35 @@ where
     waits[ALONE / 2].as_secs_f64() * 1e6
 }
 
-fn get_profile(channel: Channel) -> impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Clone {
+fn get_profile(
+    channel: Channel,
+) -> impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Clone {
     let client = ProfileServiceClient::new(channel);
     move || {
         let mut client = client.clone();
         Box::pin(async move {
             let id = "ada".to_owned();
-            client.get_profile(profiles::GetProfileRequest { id }).await.expect("a profile");
+            client
+                .get_profile(profiles::GetProfileRequest { id })
+                .await
+                .expect("a profile");
         })
     }
 }
 
-fn list_comments(channel: Channel) -> impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Clone {
+fn list_comments(
+    channel: Channel,
+) -> impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Clone {
     let client = CommentServiceClient::new(channel);
     move || {
         let mut client = client.clone();
         Box::pin(async move {
             let product_id = "kettle".to_owned();
-            let request = comments::ListCommentsRequest { product_id, page_size: 20, ..Default::default() };
+            let request = comments::ListCommentsRequest {
+                product_id,
+                page_size: 20,
+                ..Default::default()
+            };
             client.list_comments(request).await.expect("comments");
         })
     }
@@ -230,7 +258,9 @@ async fn fill(profile: Channel, comment: Channel) -> Result<(usize, usize)> {
         ..Default::default()
     };
     let size = retry(async || {
-        let request = profiles::CreateProfileRequest { profile: Some(ada.clone()) };
+        let request = profiles::CreateProfileRequest {
+            profile: Some(ada.clone()),
+        };
         Ok(client.create_profile(request).await?.into_inner())
     })
     .await?;
@@ -243,7 +273,9 @@ async fn fill(profile: Channel, comment: Channel) -> Result<(usize, usize)> {
             ..Default::default()
         };
         retry(async || {
-            let request = comments::CreateCommentRequest { comment: Some(comment.clone()) };
+            let request = comments::CreateCommentRequest {
+                comment: Some(comment.clone()),
+            };
             Ok(client.create_comment(request).await?)
         })
         .await?;
@@ -257,7 +289,10 @@ async fn fill(profile: Channel, comment: Channel) -> Result<(usize, usize)> {
     if listed.comments.len() != 20 {
         bail!("{} comments instead of 20", listed.comments.len());
     }
-    Ok((Raw::of(&size).as_bytes().len(), Raw::of(&listed).as_bytes().len()))
+    Ok((
+        Raw::of(&size).as_bytes().len(),
+        Raw::of(&listed).as_bytes().len(),
+    ))
 }
 
 /// Until the services have opened their databases.
@@ -280,19 +315,29 @@ fn median(mut samples: Vec<(f64, f64)>) -> (f64, f64, f64) {
 
 async fn measure() -> Result<()> {
     let ours = serve(&["suite"])?;
-    let (profile, comment) = (channel(&ours.addresses[0]).await?, channel(&ours.addresses[1]).await?);
+    let (profile, comment) = (
+        channel(&ours.addresses[0]).await?,
+        channel(&ours.addresses[1]).await?,
+    );
     let (small, large) = fill(profile.clone(), comment.clone()).await?;
-    let (stock_small, stock_large) =
-        (serve(&["stock", &small.to_string()])?, serve(&["stock", &large.to_string()])?);
-    let (s, l) =
-        (channel(&stock_small.addresses[0]).await?, channel(&stock_large.addresses[0]).await?);
+    let (stock_small, stock_large) = (
+        serve(&["stock", &small.to_string()])?,
+        serve(&["stock", &large.to_string()])?,
+    );
+    let (s, l) = (
+        channel(&stock_small.addresses[0]).await?,
+        channel(&stock_large.addresses[0]).await?,
+    );
 
     let mut samples = Vec::new();
     let mut waits = Vec::new();
     for _ in 0..ROUNDS {
         let bare = crowd(&stock_small, get_profile(s.clone())).await?;
         samples.push((bare, crowd(&ours, get_profile(profile.clone())).await?));
-        waits.push((alone(get_profile(s.clone())).await, alone(get_profile(profile.clone())).await));
+        waits.push((
+            alone(get_profile(s.clone())).await,
+            alone(get_profile(profile.clone())).await,
+        ));
     }
     print(&format!("GetProfile, {small} bytes"), samples, waits);
     let mut samples = Vec::new();
@@ -300,15 +345,26 @@ async fn measure() -> Result<()> {
     for _ in 0..ROUNDS {
         let bare = crowd(&stock_large, get_profile(l.clone())).await?;
         samples.push((bare, crowd(&ours, list_comments(comment.clone())).await?));
-        waits.push((alone(get_profile(l.clone())).await, alone(list_comments(comment.clone())).await));
+        waits.push((
+            alone(get_profile(l.clone())).await,
+            alone(list_comments(comment.clone())).await,
+        ));
     }
-    print(&format!("ListComments of 20, {large} bytes"), samples, waits);
+    print(
+        &format!("ListComments of 20, {large} bytes"),
+        samples,
+        waits,
+    );
     Ok(())
 }
 
 fn print(what: &str, samples: Vec<(f64, f64)>, waits: Vec<(f64, f64)>) {
     let (stock, ours, ratio) = median(samples);
-    println!("{what}: processor per call, stock {stock:.1} us, larder {ours:.1} us, ratio {ratio:.2}");
+    println!(
+        "{what}: processor per call, stock {stock:.1} us, larder {ours:.1} us, ratio {ratio:.2}"
+    );
     let (stock, ours, ratio) = median(waits);
-    println!("{what}: one caller's p50, stock {stock:.0} us, larder {ours:.0} us, ratio {ratio:.2}");
+    println!(
+        "{what}: one caller's p50, stock {stock:.0} us, larder {ours:.0} us, ratio {ratio:.2}"
+    );
 }

@@ -19,20 +19,40 @@ use std::time::{Duration, Instant};
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
     /// How many profiles there shall be.
-    #[arg(long, env = "LARDER_PROFILES", value_name = "N", default_value_t = 1_000)]
+    #[arg(
+        long,
+        env = "LARDER_PROFILES",
+        value_name = "N",
+        default_value_t = 1_000
+    )]
     profiles: u64,
     /// How many products there shall be.
-    #[arg(long, env = "LARDER_PRODUCTS", value_name = "N", default_value_t = 2_000)]
+    #[arg(
+        long,
+        env = "LARDER_PRODUCTS",
+        value_name = "N",
+        default_value_t = 2_000
+    )]
     products: u64,
     /// How many comments there shall be, spread over those products and profiles.
-    #[arg(long, env = "LARDER_COMMENTS", value_name = "N", default_value_t = 10_000)]
+    #[arg(
+        long,
+        env = "LARDER_COMMENTS",
+        value_name = "N",
+        default_value_t = 10_000
+    )]
     comments: u64,
     /// What they are like: the same for the same seed.
     #[arg(long, env = "LARDER_SEED", value_name = "N", default_value_t = 1)]
     seed: u64,
     /// The database: see `larder up`.
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", default_value = "sqlite://larder-data",
-        hide_env_values = true)]
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        value_name = "URL",
+        default_value = "sqlite://larder-data",
+        hide_env_values = true
+    )]
     database: Address,
     /// How the result is printed.
     #[arg(long, env = "LARDER_OUTPUT", value_enum, default_value_t = Output::Human)]
@@ -69,7 +89,14 @@ struct Written {
 
 /// Loads all three, one after the other: a comment has an author and a product.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    let Settings { profiles, products, comments, seed, database, .. } = &settings;
+    let Settings {
+        profiles,
+        products,
+        comments,
+        seed,
+        database,
+        ..
+    } = &settings;
     let began = Instant::now();
 
     let journal = open(&larder_profiles::Profiles, database).await?;
@@ -118,7 +145,12 @@ async fn open(service: &impl Service, database: &Address) -> anyhow::Result<Jour
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { profiles, products, comments, seconds } = self;
+        let Self {
+            profiles,
+            products,
+            comments,
+            seconds,
+        } = self;
         let took = Duration::from_secs_f64(*seconds);
         writeln!(
             f,

@@ -59,7 +59,9 @@ fn run() -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::init(command.logging())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     runtime.context("starting the threads")?.block_on(async {
         match command {
             Command::Up(settings) => up::run(settings).await,
@@ -73,7 +75,9 @@ fn run() -> anyhow::Result<()> {
 /// what is wrong only, unless they are told otherwise.
 fn parse() -> Cli {
     let quiet = |command: clap::Command| command.mut_arg("log", |arg| arg.default_value("warn"));
-    let command = Cli::command().mut_subcommand("load", quiet).mut_subcommand("replay", quiet);
+    let command = Cli::command()
+        .mut_subcommand("load", quiet)
+        .mut_subcommand("replay", quiet);
     let matches = command.get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

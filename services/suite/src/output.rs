@@ -21,7 +21,10 @@ impl Output {
             Self::Human => result.to_string(),
             Self::Json => serde_json::to_string(result)? + "\n",
         };
-        match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        match io::stdout()
+            .write_all(text.as_bytes())
+            .and_then(|()| io::stdout().flush())
+        {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
         }

@@ -50,7 +50,12 @@ pub struct Settings {
     replicas: u8,
     /// Running replicas of products, by their gRPC ports and separated by commas: `host:port`.
     /// Then none are started. Their admin ports are taken to be 2000 above.
-    #[arg(long, env = "LARDER_TARGETS", value_name = "ADDRS", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "LARDER_TARGETS",
+        value_name = "ADDRS",
+        value_delimiter = ','
+    )]
     targets: Vec<Replica>,
     /// Only so many requests from the beginning of the trace.
     #[arg(long, env = "LARDER_LIMIT", value_name = "N")]
@@ -71,8 +76,13 @@ pub struct Settings {
         value_parser = clap::value_parser!(u64).range(1..))]
     watch_every: u64,
     /// The shared tier of the replicas that are started: see `larder up`.
-    #[arg(long, env = "REDIS_URL", value_name = "URL", default_value = "hub:",
-        hide_env_values = true)]
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        value_name = "URL",
+        default_value = "hub:",
+        hide_env_values = true
+    )]
     remote: Address,
     /// The database of the replicas that are started: see `larder up` [default: SQLite in a
     /// folder that is deleted afterwards].
@@ -96,7 +106,10 @@ const DEFAULT_BOUND: Duration = Duration::from_secs(1);
 const READY: Duration = Duration::from_secs(60);
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    let share = text
+        .parse::<f64>()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
@@ -109,19 +122,28 @@ impl Settings {
             .line("file", self.file.display())
             .line("write-share", self.write_share)
             .line("replicas", self.replicas)
-            .line("targets", or_none((!targets.is_empty()).then(|| targets.join(","))))
+            .line(
+                "targets",
+                or_none((!targets.is_empty()).then(|| targets.join(","))),
+            )
             .line("limit", or_none(self.limit.map(|limit| limit.to_string())))
             .line("concurrency", self.concurrency)
             .line("seed", self.seed)
             .line("max-staleness-ms", self.bound().as_millis())
             .line("watch-every", self.watch_every)
             .line("remote", &self.remote)
-            .line("database", self.database.as_ref().map_or("a new one".into(), Address::to_string))
+            .line(
+                "database",
+                self.database
+                    .as_ref()
+                    .map_or("a new one".into(), Address::to_string),
+            )
             .line("log", &self.logging.log)
     }
 
     fn bound(&self) -> Duration {
-        self.max_staleness_ms.map_or(DEFAULT_BOUND, Duration::from_millis)
+        self.max_staleness_ms
+            .map_or(DEFAULT_BOUND, Duration::from_millis)
     }
 }
 
@@ -150,7 +172,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Starts replicas on ports of their own choice, and ends them afterwards. The products are there
 /// before, so that the caches are as cold as those of any process that starts.
 async fn with_own_replicas(settings: &Settings, keys: &[u32]) -> anyhow::Result<Report> {
-    let folder = tempfile::Builder::new().prefix("larder-replay-").tempdir()?;
+    let folder = tempfile::Builder::new()
+        .prefix("larder-replay-")
+        .tempdir()?;
     let seams = Seams {
         remote: settings.remote.clone(),
         database: match &settings.database {
@@ -180,11 +204,21 @@ async fn drive(
     targets: Vec<Target>,
     replicas: &[Replica],
 ) -> anyhow::Result<Report> {
-    let admins: Vec<SocketAddr> = replicas.iter().filter_map(|replica| replica.admin).collect();
+    let admins: Vec<SocketAddr> = replicas
+        .iter()
+        .filter_map(|replica| replica.admin)
+        .collect();
     let (bound, clock, planned) = (settings.bound(), Clock::machine(), plan.order.len() as u64);
     let (products, replicas) = (plan.products, replicas.len());
     let progress = bar(planned, "replaying");
-    let run = Drive::new(plan, ids, targets, bound, settings.watch_every, progress.clone());
+    let run = Drive::new(
+        plan,
+        ids,
+        targets,
+        bound,
+        settings.watch_every,
+        progress.clone(),
+    );
     let before = scrape::all(&admins).await;
     let began = clock.now();
     let stop = async { _ = shutdown::requested().await };
@@ -201,9 +235,22 @@ async fn drive(
         }
     };
     if tally.lost_workers > 0 {
-        bail!("{} of the workers did not come to their end", tally.lost_workers);
+        bail!(
+            "{} of the workers did not come to their end",
+            tally.lost_workers
+        );
     }
-    Ok(Report::new(&Run { products, replicas, took, bound, counters, planned }, tally))
+    Ok(Report::new(
+        &Run {
+            products,
+            replicas,
+            took,
+            bound,
+            counters,
+            planned,
+        },
+        tally,
+    ))
 }
 
 impl Settings {

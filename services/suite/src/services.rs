@@ -128,13 +128,21 @@ impl Suite {
     /// Starts replicas of products alone, on free ports.
     pub async fn of_products(seams: &Seams, replicas: u8) -> anyhow::Result<Self> {
         let mut suite = Self::empty(server::Limits::default());
-        suite.start_these(&[Kind::Products], seams, replicas, Ports::Free).await?;
+        suite
+            .start_these(&[Kind::Products], seams, replicas, Ports::Free)
+            .await?;
         Ok(suite)
     }
 
     fn empty(limits: server::Limits) -> Self {
         let (failed, failure) = mpsc::channel(1);
-        Self { running: Vec::new(), tasks: Tasks::new(), limits, failed, failure }
+        Self {
+            running: Vec::new(),
+            tasks: Tasks::new(),
+            limits,
+            failed,
+            failure,
+        }
     }
 
     /// The replicas.
@@ -144,7 +152,10 @@ impl Suite {
 
     /// The replicas of products, for whoever calls them.
     pub fn products(&self) -> Vec<Replica> {
-        let products = self.running.iter().filter(|running| running.kind == Kind::Products);
+        let products = self
+            .running
+            .iter()
+            .filter(|running| running.kind == Kind::Products);
         let replica = |running: &Running| Replica {
             grpc: format!("http://{}", running.grpc),
             admin: Some(running.admin),
@@ -184,7 +195,11 @@ impl Suite {
     fn reasons(&self) -> Vec<String> {
         let reasons = self.running.iter().flat_map(|running| {
             let name = format!("{:?}-{}", running.kind, running.replica).to_lowercase();
-            running.readiness.reasons().into_iter().map(move |why| format!("{name}: {why}"))
+            running
+                .readiness
+                .reasons()
+                .into_iter()
+                .map(move |why| format!("{name}: {why}"))
         });
         reasons.collect()
     }
@@ -233,10 +248,19 @@ impl Suite {
 
     /// The way to the profiles of this suite.
     fn profiles(&self) -> anyhow::Result<client::Client> {
-        let profiles = self.running.iter().filter(|running| running.kind == Kind::Profiles);
-        let urls: Vec<_> = profiles.map(|running| format!("http://{}", running.grpc)).collect();
+        let profiles = self
+            .running
+            .iter()
+            .filter(|running| running.kind == Kind::Profiles);
+        let urls: Vec<_> = profiles
+            .map(|running| format!("http://{}", running.grpc))
+            .collect();
         let limits = client::Limits::default();
-        Ok(client::Client::new("the profiles of this suite", &urls.join(","), limits)?)
+        Ok(client::Client::new(
+            "the profiles of this suite",
+            &urls.join(","),
+            limits,
+        )?)
     }
 
     async fn host<S: Service>(
@@ -249,7 +273,13 @@ impl Suite {
         let host = Host::bind(service, parts).await?;
         let (grpc, admin) = (host.grpc_address()?, host.admin_address()?);
         let readiness = host.readiness();
-        self.running.push(Running { kind, replica, grpc, admin, readiness });
+        self.running.push(Running {
+            kind,
+            replica,
+            grpc,
+            admin,
+            readiness,
+        });
         let (stop, failed) = (self.tasks.stopping().clone(), self.failed.clone());
         self.tasks.spawn("service", async move {
             if let Err(error) = host.serve(stop.cancelled_owned()).await {

@@ -61,16 +61,28 @@ const XZ: [u8; 6] = [0xFD, b'7', b'z', b'X', b'Z', 0];
 /// The keys in this file.
 pub fn read(path: &Path) -> Result<Vec<u32>, Error> {
     let path_buf = || path.to_owned();
-    let packed = std::fs::read(path).map_err(|source| Error::Read { path: path_buf(), source })?;
+    let packed = std::fs::read(path).map_err(|source| Error::Read {
+        path: path_buf(),
+        source,
+    })?;
     let bytes = if packed.starts_with(&XZ) {
-        unpack(&packed).map_err(|source| Error::Unpack { path: path_buf(), source })?
+        unpack(&packed).map_err(|source| Error::Unpack {
+            path: path_buf(),
+            source,
+        })?
     } else {
         packed
     };
     keys(&bytes).map_err(|problem| match problem {
         Problem::Empty => Error::Empty { path: path_buf() },
-        Problem::Cut => Error::Cut { path: path_buf(), bytes: bytes.len() },
-        Problem::Foreign(what) => Error::Foreign { path: path_buf(), what },
+        Problem::Cut => Error::Cut {
+            path: path_buf(),
+            bytes: bytes.len(),
+        },
+        Problem::Foreign(what) => Error::Foreign {
+            path: path_buf(),
+            what,
+        },
     })
 }
 
@@ -108,7 +120,10 @@ fn foreign(bytes: &[u8]) -> Option<&'static str> {
         (b"\x7FELF", "a program"),
         (b"SQLite format 3\0", "a SQLite database"),
     ];
-    let marked = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, what)| *what);
+    let marked = MARKS
+        .iter()
+        .find(|(mark, _)| bytes.starts_with(mark))
+        .map(|(_, what)| *what);
     let head = &bytes[..bytes.len().min(256)];
     let text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     let is_text = head.len() >= 16 && head.iter().all(text);
@@ -153,13 +168,21 @@ mod tests {
         let bytes = [0, 0, 0, 7, 1, 2, 3, 4];
         let expected = vec![7, 0x0102_0304];
         assert_eq!(read(file(&bytes).path()).expect("plain"), expected);
-        assert_eq!(read(file(&packed(&bytes)).path()).expect("packed"), expected);
+        assert_eq!(
+            read(file(&packed(&bytes)).path()).expect("packed"),
+            expected
+        );
     }
 
     #[test]
     fn a_file_that_was_cut_is_refused_whether_packed_or_not() {
-        let bytes: Vec<u8> = (0..40_000u32).flat_map(|key| (key % 977).to_be_bytes()).collect();
-        assert!(matches!(read(file(&bytes[..39_999]).path()), Err(Error::Cut { .. })));
+        let bytes: Vec<u8> = (0..40_000u32)
+            .flat_map(|key| (key % 977).to_be_bytes())
+            .collect();
+        assert!(matches!(
+            read(file(&bytes[..39_999]).path()),
+            Err(Error::Cut { .. })
+        ));
         let whole = packed(&bytes);
         for length in [whole.len() - 1, whole.len() / 2, XZ.len()] {
             let error = read(file(&whole[..length]).path()).expect_err("cut");
@@ -178,6 +201,9 @@ mod tests {
             assert!(error.to_string().ends_with(what), "{error}");
         }
         assert!(matches!(read(file(b"").path()), Err(Error::Empty { .. })));
-        assert!(matches!(read(Path::new("/no/such/trace")), Err(Error::Read { .. })));
+        assert!(matches!(
+            read(Path::new("/no/such/trace")),
+            Err(Error::Read { .. })
+        ));
     }
 }

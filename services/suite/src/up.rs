@@ -18,7 +18,12 @@ pub struct Settings {
     replicas: u8,
     /// Moves all ports: gRPC is at 7s0r and the admin port at 9s0r for replica r of service s
     /// (1 profiles, 2 products, 3 comments).
-    #[arg(long, env = "LARDER_PORT_OFFSET", value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        env = "LARDER_PORT_OFFSET",
+        value_name = "N",
+        default_value_t = 0
+    )]
     port_offset: u16,
     /// What is behind the two seams.
     #[command(flatten)]
@@ -45,12 +50,18 @@ impl Settings {
             .line("port-offset", self.port_offset)
             .line("remote", &self.seams.remote)
             .line("database", &self.seams.database)
-            .line("embedded", format!("{:?}", self.seams.embedded).to_lowercase())
+            .line(
+                "embedded",
+                format!("{:?}", self.seams.embedded).to_lowercase(),
+            )
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
-            .line("log-format", format!("{:?}", self.logging.log_format).to_lowercase())
+            .line(
+                "log-format",
+                format!("{:?}", self.logging.log_format).to_lowercase(),
+            )
             .line("log", &self.logging.log)
     }
 }
@@ -62,7 +73,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         remote: settings.seams.remote.clone(),
         database: settings.seams.database.clone(),
     };
-    let (ports, limits) = (Ports::Offset(settings.port_offset), settings.serving.limits());
+    let (ports, limits) = (
+        Ports::Offset(settings.port_offset),
+        settings.serving.limits(),
+    );
     let mut suite = Suite::start(&seams, settings.replicas, ports, limits).await?;
     let outcome = tokio::select! {
         asked = shutdown::requested() => asked.map_err(Into::into),
@@ -115,7 +129,11 @@ struct Row {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<10} {:>7}  {:<21}  admin", "service", "replica", "gRPC")?;
+        writeln!(
+            f,
+            "{:<10} {:>7}  {:<21}  admin",
+            "service", "replica", "gRPC"
+        )?;
         for row in &self.replicas {
             let service = format!("{:?}", row.service).to_lowercase();
             let (replica, grpc, admin) = (row.replica, row.grpc, row.admin);

@@ -64,7 +64,11 @@ impl Drive {
     }
 
     /// Runs to the end of the plan, or until `stop`, with so many requests under way at once.
-    pub async fn run(self: &Arc<Self>, concurrency: usize, stop: impl Future<Output = ()>) -> Tally {
+    pub async fn run(
+        self: &Arc<Self>,
+        concurrency: usize,
+        stop: impl Future<Output = ()>,
+    ) -> Tally {
         let tasks = Tasks::new();
         let workers = (0..concurrency).map(|_| {
             let drive = self.clone();
@@ -89,7 +93,9 @@ impl Drive {
         let mut tally = Tally::default();
         while !self.stopped.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(step) = self.plan.step(index) else { break };
+            let Some(step) = self.plan.step(index) else {
+                break;
+            };
             tally.requests += 1;
             if step.is_write {
                 self.write(step, index, &mut tally).await;
@@ -141,8 +147,11 @@ impl Drive {
     }
 
     async fn put(&self, step: Step, price: i64) -> Result<(larder::clock::Stamp, u64), Status> {
-        let written = self.targets[step.replica].write(&self.ids[step.product], price).await?;
-        self.histories.wrote(step.product, written.returned, written.version);
+        let written = self.targets[step.replica]
+            .write(&self.ids[step.product], price)
+            .await?;
+        self.histories
+            .wrote(step.product, written.returned, written.version);
         Ok((written.returned, written.version))
     }
 

@@ -59,7 +59,9 @@ impl Histories {
     }
 
     fn at<T>(&self, product: usize, act: impl FnOnce(&mut History) -> T) -> T {
-        act(&mut self.0[product].lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0[product]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -67,7 +69,10 @@ impl History {
     /// Calls end in another order than they come here in, so that the place must be looked for.
     fn know(&mut self, at: Stamp, version: u64) {
         let place = self.0.partition_point(|(known, _)| *known <= at);
-        if self.0[..place].last().is_some_and(|(_, known)| *known >= version) {
+        if self.0[..place]
+            .last()
+            .is_some_and(|(_, known)| *known >= version)
+        {
             return;
         }
         // What is no newer and became known later is known from now on by this.
@@ -77,11 +82,18 @@ impl History {
     }
 
     fn judge(&self, seen: Seen) -> Verdict {
-        let newer = self.0.partition_point(|(_, version)| *version <= seen.version);
+        let newer = self
+            .0
+            .partition_point(|(_, version)| *version <= seen.version);
         let since = self.0.get(newer).map(|(known, _)| *known);
-        let behind = since.filter(|known| *known < seen.invoked).map(|at| seen.invoked.since(at));
+        let behind = since
+            .filter(|known| *known < seen.invoked)
+            .map(|at| seen.invoked.since(at));
         let older_than_told = matches!((behind, seen.told), (Some(by), Some(told)) if by > told);
-        Verdict { behind, older_than_told }
+        Verdict {
+            behind,
+            older_than_told,
+        }
     }
 }
 
@@ -95,7 +107,12 @@ mod tests {
 
     fn behind(histories: &Histories, invoked: u64, version: u64) -> Option<Duration> {
         let told = None;
-        let seen = Seen { invoked: at(invoked), returned: at(invoked + 1), version, told };
+        let seen = Seen {
+            invoked: at(invoked),
+            returned: at(invoked + 1),
+            version,
+            told,
+        };
         histories.read(0, seen).behind
     }
 
@@ -135,10 +152,19 @@ mod tests {
     fn returns_that_are_noted_in_another_order_make_the_same_history() {
         let [forth, back] = [Histories::new(1), Histories::new(1)];
         let writes = [(10, 1), (20, 3), (25, 2), (30, 4)];
-        writes.iter().for_each(|&(time, version)| forth.wrote(0, at(time), version));
-        writes.iter().rev().for_each(|&(time, version)| back.wrote(0, at(time), version));
+        writes
+            .iter()
+            .for_each(|&(time, version)| forth.wrote(0, at(time), version));
+        writes
+            .iter()
+            .rev()
+            .for_each(|&(time, version)| back.wrote(0, at(time), version));
         for version in 0..5 {
-            assert_eq!(behind(&forth, 99, version), behind(&back, 99, version), "{version}");
+            assert_eq!(
+                behind(&forth, 99, version),
+                behind(&back, 99, version),
+                "{version}"
+            );
         }
         assert_eq!(behind(&forth, 99, 1), Some(Duration::from_millis(79)));
     }
@@ -150,7 +176,12 @@ mod tests {
         histories.wrote(0, at(20), 2);
         let judged = |told| {
             let told = Some(Duration::from_millis(told));
-            let seen = Seen { invoked: at(50), returned: at(51), version: 1, told };
+            let seen = Seen {
+                invoked: at(50),
+                returned: at(51),
+                version: 1,
+                told,
+            };
             histories.read(0, seen).older_than_told
         };
         assert!(judged(29));

@@ -34,7 +34,13 @@ impl Plan {
             *places.entry(*key).or_insert(next)
         };
         let order: Vec<u32> = keys.iter().map(place).collect();
-        Self { order, products: places.len(), replicas, write_share, seed }
+        Self {
+            order,
+            products: places.len(),
+            replicas,
+            write_share,
+            seed,
+        }
     }
 
     /// The request at this place of the trace, if it is that long.
@@ -73,7 +79,9 @@ mod tests {
     fn a_seed_repeats_a_run_and_another_does_not() {
         let steps = |seed| {
             let plan = Plan::new(&[1; 1000], 2, 0.02, seed);
-            (0..).map_while(move |index| plan.step(index)).collect::<Vec<_>>()
+            (0..)
+                .map_while(move |index| plan.step(index))
+                .collect::<Vec<_>>()
         };
         assert_eq!(steps(1), steps(1));
         assert_ne!(steps(1), steps(2));

@@ -26,10 +26,16 @@ pub async fn over_grpc(targets: &[Target], count: usize) -> anyhow::Result<Vec<S
     let first = targets.first().context("--targets names no replica")?;
     let progress = bar(count as u64, "products");
     for batch in ids.chunks(BATCH) {
-        let missing = first.missing(batch.to_vec()).await.context("looking for the products")?;
+        let missing = first
+            .missing(batch.to_vec())
+            .await
+            .context("looking for the products")?;
         let creates = missing.into_iter().map(|id| first.create(product(id)));
         let creates = stream::iter(creates).buffer_unordered(CREATES);
-        creates.try_collect::<()>().await.context("making the products")?;
+        creates
+            .try_collect::<()>()
+            .await
+            .context("making the products")?;
         progress.inc(batch.len() as u64);
     }
     progress.finish_and_clear();

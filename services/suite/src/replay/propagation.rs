@@ -20,7 +20,9 @@ pub async fn watch(
     tally: &mut Tally,
 ) {
     loop {
-        let Some(answer) = drive.read(product, other, tally).await else { return };
+        let Some(answer) = drive.read(product, other, tally).await else {
+            return;
+        };
         let after = answer.returned.since(returned);
         if answer.version >= version {
             tally.propagated(after);

@@ -148,7 +148,10 @@ impl Report {
             return Some(format!("{liars} reads were older than they said"));
         }
         if self.propagation.never > 0 {
-            return Some(format!("{} writes were not shown in time", self.propagation.never));
+            return Some(format!(
+                "{} writes were not shown in time",
+                self.propagation.never
+            ));
         }
         if failed > 0 {
             let why = self.failure.as_deref().unwrap_or("no reason given");
@@ -217,23 +220,39 @@ impl fmt::Display for Report {
         line(f, "products", count(self.products as u64))?;
         line(f, "replicas", count(self.replicas as u64))?;
         let (rate, seconds) = (self.requests_per_second, self.seconds);
-        line(f, "throughput", format!("{rate:>10.0}  /s in {seconds:.1} s"))?;
+        line(
+            f,
+            "throughput",
+            format!("{rate:>10.0}  /s in {seconds:.1} s"),
+        )?;
         line(f, "hit ratio", String::new())?;
         line(f, "  l1", share(self.served.l1))?;
         line(f, "  l2", share(self.served.l2))?;
         line(f, "  db", share(self.served.db))?;
         line(f, "  stale (marked)", share(self.served.stale))?;
-        line(f, "served from cache", format!("{:>20.2} %", 100.0 * self.share_from_cache))?;
+        line(
+            f,
+            "served from cache",
+            format!("{:>20.2} %", 100.0 * self.share_from_cache),
+        )?;
         match &self.counters {
             Some(counted) => {
                 line(f, "loads", count(counted.loads))?;
                 line(f, "evictions", count(counted.evictions))?;
                 line(f, "invalidations", count(counted.invalidations))?;
             }
-            None => line(f, "loads, evictions", "unknown: /metrics could not be read".into())?,
+            None => line(
+                f,
+                "loads, evictions",
+                "unknown: /metrics could not be read".into(),
+            )?,
         }
         let spread = &self.propagation;
-        line(f, "propagation", format!("{:>10}  writes watched", spread.watched))?;
+        line(
+            f,
+            "propagation",
+            format!("{:>10}  writes watched", spread.watched),
+        )?;
         let millis = |micros: u64| format!("{:>10.3}  ms", micros as f64 / 1e3);
         line(f, "  p50", millis(spread.p50_us))?;
         line(f, "  p99", millis(spread.p99_us))?;
@@ -242,8 +261,16 @@ impl fmt::Display for Report {
         line(f, "reads checked", count(kept.reads_checked))?;
         let older = format!("  older than {} ms", kept.max_staleness_ms);
         line(f, &older, count(kept.reads_older_than_max_staleness))?;
-        line(f, "  older than they said", count(kept.reads_older_than_told))?;
-        line(f, "  farthest behind", format!("{:>10.3}  ms", kept.farthest_behind_ms))?;
+        line(
+            f,
+            "  older than they said",
+            count(kept.reads_older_than_told),
+        )?;
+        line(
+            f,
+            "  farthest behind",
+            format!("{:>10.3}  ms", kept.farthest_behind_ms),
+        )?;
         for (code, calls) in &self.failures {
             line(f, &format!("failed: {code}"), count(*calls))?;
         }

@@ -93,7 +93,11 @@ mod tests {
             larder_evictions_total{keyspace=\"products\",cause=\"replaced\"} 5\n\
             larder_invalidations_total{source=\"products\",origin=\"own\"} 3\n\
             larder_invalidations_total{source=\"products\",origin=\"hint\"} 4\n";
-        let expected = Counters { loads: 7, evictions: 3, invalidations: 7 };
+        let expected = Counters {
+            loads: 7,
+            evictions: 3,
+            invalidations: 7,
+        };
         assert_eq!(read(page), expected);
     }
 }

@@ -101,8 +101,12 @@ impl Tally {
 
     /// A call failed.
     pub fn failed(&mut self, status: &Status) {
-        *self.failures.entry(format!("{:?}", status.code())).or_default() += 1;
-        self.failure.get_or_insert_with(|| status.message().to_owned());
+        *self
+            .failures
+            .entry(format!("{:?}", status.code()))
+            .or_default() += 1;
+        self.failure
+            .get_or_insert_with(|| status.message().to_owned());
     }
 
     /// Calls that failed.
@@ -119,7 +123,10 @@ impl Tally {
     pub fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.writes += other.writes;
-        self.tiers.iter_mut().zip(other.tiers).for_each(|(sum, more)| *sum += more);
+        self.tiers
+            .iter_mut()
+            .zip(other.tiers)
+            .for_each(|(sum, more)| *sum += more);
         self.checked += other.checked;
         self.marked_stale += other.marked_stale;
         self.older_than_bound += other.older_than_bound;

@@ -91,9 +91,16 @@ impl FromStr for Replica {
         let uri = endpoint.uri();
         let (host, port) = (uri.host().ok_or_else(malformed)?, uri.port_u16());
         let port = port.ok_or_else(malformed)?;
-        let host = if host == "localhost" { "127.0.0.1" } else { host };
+        let host = if host == "localhost" {
+            "127.0.0.1"
+        } else {
+            host
+        };
         let admin = port.checked_add(2000).map(|port| format!("{host}:{port}"));
-        Ok(Self { grpc, admin: admin.and_then(|address| address.parse().ok()) })
+        Ok(Self {
+            grpc,
+            admin: admin.and_then(|address| address.parse().ok()),
+        })
     }
 }
 
@@ -105,8 +112,15 @@ impl Target {
         max_staleness: Option<Duration>,
     ) -> Result<Self, tonic::transport::Error> {
         let endpoint = Endpoint::from_shared(replica.grpc.clone())?;
-        let channel = endpoint.connect_timeout(CONNECT).tcp_nodelay(true).connect_lazy();
-        Ok(Self { client: ProductServiceClient::new(channel), clock, max_staleness })
+        let channel = endpoint
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        Ok(Self {
+            client: ProductServiceClient::new(channel),
+            clock,
+            max_staleness,
+        })
     }
 
     /// Reads a product. That there is none is an answer too.
@@ -114,7 +128,9 @@ impl Target {
         let mut request = within(GetProductRequest { id: id.to_owned() });
         if let Some(bound) = self.max_staleness {
             let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
-            request.metadata_mut().insert(names::MAX_STALENESS, millis.into());
+            request
+                .metadata_mut()
+                .insert(names::MAX_STALENESS, millis.into());
         }
         let invoked = self.clock.now();
         let outcome = self.client.clone().get_product(request).await;
@@ -124,30 +140,53 @@ impl Target {
             Err(status) if status.code() == Code::NotFound => (0, status.metadata().clone()),
             Err(status) => return Err(status),
         };
-        Ok(Answer { invoked, returned, version, tier: tier(&metadata), told: told(&metadata) })
+        Ok(Answer {
+            invoked,
+            returned,
+            version,
+            tier: tier(&metadata),
+            told: told(&metadata),
+        })
     }
 
     /// Sets a product's price.
     pub async fn write(&self, id: &str, price_cents: i64) -> Result<Written, Status> {
-        let product = Product { id: id.to_owned(), price_cents, ..Product::default() };
+        let product = Product {
+            id: id.to_owned(),
+            price_cents,
+            ..Product::default()
+        };
         let request = within(UpdateProductRequest {
             product: Some(product),
-            update_mask: Some(FieldMask { paths: vec!["price_cents".to_owned()] }),
+            update_mask: Some(FieldMask {
+                paths: vec!["price_cents".to_owned()],
+            }),
             expected_version: None,
         });
         let answer = self.client.clone().update_product(request).await?;
-        Ok(Written { returned: self.clock.now(), version: answer.get_ref().version })
+        Ok(Written {
+            returned: self.clock.now(),
+            version: answer.get_ref().version,
+        })
     }
 
     /// Which of these there are none of.
     pub async fn missing(&self, ids: Vec<String>) -> Result<Vec<String>, Status> {
         let request = within(BatchGetProductsRequest { ids });
-        Ok(self.client.clone().batch_get_products(request).await?.into_inner().missing_ids)
+        Ok(self
+            .client
+            .clone()
+            .batch_get_products(request)
+            .await?
+            .into_inner()
+            .missing_ids)
     }
 
     /// Makes a product; that somebody else was faster is fine.
     pub async fn create(&self, product: Product) -> Result<(), Status> {
-        let request = within(CreateProductRequest { product: Some(product) });
+        let request = within(CreateProductRequest {
+            product: Some(product),
+        });
         match self.client.clone().create_product(request).await {
             Err(status) if status.code() != Code::AlreadyExists => Err(status),
             _ => Ok(()),
@@ -176,7 +215,10 @@ fn tier(metadata: &MetadataMap) -> Tier {
 }
 
 fn told(metadata: &MetadataMap) -> Option<Duration> {
-    text(metadata, names::AGE)?.parse().ok().map(Duration::from_millis)
+    text(metadata, names::AGE)?
+        .parse()
+        .ok()
+        .map(Duration::from_millis)
 }
 
 #[cfg(test)]
@@ -187,9 +229,17 @@ mod tests {
     fn a_replica_is_named_by_its_grpc_port() {
         let replica: Replica = "127.0.0.1:7201".parse().expect("an address");
         assert_eq!(replica.grpc, "http://127.0.0.1:7201");
-        assert_eq!(replica.admin, Some(SocketAddr::from(([127, 0, 0, 1], 9201))));
-        assert_eq!("http://localhost:7202".parse::<Replica>().expect("a URL").admin,
-            Some(SocketAddr::from(([127, 0, 0, 1], 9202))));
+        assert_eq!(
+            replica.admin,
+            Some(SocketAddr::from(([127, 0, 0, 1], 9201)))
+        );
+        assert_eq!(
+            "http://localhost:7202"
+                .parse::<Replica>()
+                .expect("a URL")
+                .admin,
+            Some(SocketAddr::from(([127, 0, 0, 1], 9202)))
+        );
         for malformed in ["", "nowhere", "http://", "http://host", "a b:1"] {
             malformed.parse::<Replica>().expect_err(malformed);
         }
