@@ -9,13 +9,8 @@
 
 use crate::model::AuthorId;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use larder::policy::Invalid;
-use larder::{
-    Answer, Ask, Error, Keyspace, Larder, Load, Loaded, Origin, Part, Policy, Read, Source, Value,
-    load,
-};
+use larder::{Answer, Error, Keyspace, Larder, Origin, Part, Policy, Read, Source, Value};
 use larder_host::Entity;
 use larder_runtime::client::Client;
 use larder_wire::{Mark, Upstream, refusal};
@@ -80,16 +75,11 @@ impl Authors {
     /// Opens the source and its keyspace. Must be called on a tokio runtime.
     pub fn open(larder: &Larder, profiles: Client) -> Result<Self, Invalid> {
         let upstream = Upstream::new("profiles", profiles);
-        let loader = Twice(upstream.loader::<AuthorId, Author>("profiles"));
+        let loader = upstream.loader::<AuthorId, Author>("profiles");
         let source = larder.source("profiles").feed(Arc::new(upstream)).open();
-        // 1. A load here holds the advisory lock of a profile, and asks the owner for it.
-        // 2. The owner has to load it too, and waits for whoever holds the lock: for us.
-        // So the lock is the owner's alone, and here it is not waited for or held to speak of.
-        // Test: `a_name_that_nobody_has_loaded_yet_is_loaded_without_waiting`.
         let policy = Policy {
             fail_safe: true,
             load_deadline: PATIENCE,
-            lock_wait: Duration::ZERO,
             ..Policy::default()
         };
         let keyspace = source.keyspace("profiles", loader).policy(policy).open()?;
@@ -148,26 +138,6 @@ fn name(answer: &Answer<Author>) -> Bytes {
         .value()
         .map(|author| author.name.clone())
         .unwrap_or_default()
-}
-
-/// A load that asks again, once: the first replica of the profiles may just have ended, and the
-/// next one answers. A load only reads, so that it may be made twice.
-struct Twice<L>(L);
-
-impl<L: Load<AuthorId, Author>> Load<AuthorId, Author> for Twice<L> {
-    fn load<'a>(
-        &'a self,
-        keys: &'a [AuthorId],
-        ask: &'a Ask,
-    ) -> BoxFuture<'a, Result<Vec<Loaded<Author>>, load::Error>> {
-        let twice = async move {
-            match self.0.load(keys, ask).await {
-                Err(load::Error::Unavailable(_)) => self.0.load(keys, ask).await,
-                other => other,
-            }
-        };
-        twice.boxed()
-    }
 }
 
 #[cfg(test)]

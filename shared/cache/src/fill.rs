@@ -64,7 +64,9 @@ impl<K: Key, V: Value> Fill<K, V> {
             let all: Vec<usize> = (0..self.keys.len()).collect();
             let values = self.keyspace.source().core.remote.get(&self.names).await;
             self.take(&all, values);
-            self.load_once_in_the_cluster().await;
+            if !self.keyspace.loader.asks_owner() {
+                self.load_once_in_the_cluster().await;
+            }
         }
         let rest = self.open();
         self.load(&rest, None).await;

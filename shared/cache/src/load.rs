@@ -71,6 +71,18 @@ impl Error {
 /// The future may be dropped at any await, when nobody waits any more or the load's deadline
 /// passes. A panic in it is caught and answered as an error.
 pub trait Load<K, V>: Send + Sync + 'static {
+    /// Whether the loader asks another process, which shares this keyspace's place in the remote
+    /// tier and arranges itself that one load is made in the cluster.
+    ///
+    /// 1. A load here would hold the key's advisory lock, and ask the owner.
+    /// 2. The owner has to load too, and would wait for whoever holds the lock: for us.
+    ///
+    /// So such a loader's flights take no lock. Test: `flights.rs`,
+    /// `a_loader_that_asks_the_owner_leaves_the_lock_to_it`.
+    fn asks_owner(&self) -> bool {
+        false
+    }
+
     /// Loads these keys, at least one and all different, and answers for each, in their order.
     fn load<'a>(
         &'a self,

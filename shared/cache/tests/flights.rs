@@ -138,6 +138,23 @@ async fn a_lock_whose_owner_died_costs_a_bounded_wait() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_loader_that_asks_the_owner_leaves_the_lock_to_it() {
+    let mut world = World::new();
+    world.tells = Tells::Standby;
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let lock = ["larder:lock:rows:r1".to_owned()];
+    world
+        .hub
+        .lock(&lock, 1, Duration::from_secs(3_600))
+        .await
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    assert_eq!(node.get(&row("1")).await, "one");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test]
 async fn an_answer_that_may_not_be_kept_is_no_answer_for_who_called_later() {
     let mut world = World::new();

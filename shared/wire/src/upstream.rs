@@ -72,6 +72,10 @@ struct Through {
 }
 
 impl<K: Key, V: Value> Load<K, V> for Through {
+    fn asks_owner(&self) -> bool {
+        true
+    }
+
     fn load<'a>(
         &'a self,
         keys: &'a [K],
@@ -106,12 +110,14 @@ impl Through {
             max_staleness_ms: u64::try_from(ask.max_staleness.as_millis()).unwrap_or(u64::MAX),
             tokens: ask.tokens.iter().map(larder::Token::encode).collect(),
         };
-        let entries = self
-            .client
-            .clone()
-            .fetch_entries(request)
-            .await
-            .map_err(failure)?;
+        let mut client = self.client.clone();
+        // Twice: one replica of the owner may just have ended, and the next one answers. It only
+        // reads, so it may be asked twice.
+        let entries = match client.fetch_entries(request.clone()).await {
+            Err(status) if client::may_try_again(&status) => client.fetch_entries(request).await,
+            entries => entries,
+        };
+        let entries = entries.map_err(failure)?;
         entries
             .into_inner()
             .entries

@@ -388,6 +388,10 @@ impl Loader {
 pub struct Through(pub Arc<Loader>);
 
 impl Load<Wanted, Bytes> for Through {
+    fn asks_owner(&self) -> bool {
+        self.0.tells == Tells::Standby
+    }
+
     fn load<'a>(
         &'a self,
         keys: &'a [Wanted],
