@@ -7,7 +7,7 @@ use larder_tests::scene::{
     showing, shown_within_bound,
 };
 use larder_tests::{Kind, Setup, Suite};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tonic::Code;
 
 const LARDER: &str = env!("CARGO_BIN_EXE_larder");
@@ -70,14 +70,13 @@ impl Fleet {
     }
 
     /// Waits until every process shows this price, no later than Δ after `since`.
-    async fn shows(&self, id: &str, expected: i64, since: Instant) -> Result<Vec<Duration>> {
-        let mut times = Vec::new();
+    async fn shows(&self, id: &str, expected: i64, since: Instant) -> Result<()> {
         for suite in &self.suites {
             let products = suite.products(1);
             let seen = async || Ok(price(&products, id, &[]).await?.0 == expected);
-            times.push(shown_within_bound("the price", since, seen).await?);
+            shown_within_bound("the price", since, seen).await?;
         }
-        Ok(times)
+        Ok(())
     }
 }
 
@@ -123,14 +122,21 @@ impl Fleet {
 }
 
 const PROFILES: &str = "keyspace=\"profiles\"";
+const APPLIED: &str = "outcome=\"applied\"";
 const REMOTE_FAILED: &str = "cause=\"remote_failed\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_on_one_process_is_seen_on_all() -> Result<()> {
+    const ROUNDS: i64 = 20;
     let fleet = Fleet::start().await?;
     create_product(&fleet.suites[0].products(1), "tea", 0).await?;
-    let mut medians = Vec::new();
-    for round in 1..=20 {
+    let hints = async || {
+        fleet
+            .count(Kind::Products, "larder_hints_total", &[APPLIED])
+            .await
+    };
+    let before = hints().await?;
+    for round in 1..=ROUNDS {
         fleet.warm("tea", round - 1).await?;
         let writer = &fleet.suites[round as usize % PROCESSES];
         let written = set_price(&writer.products(1), "tea", round).await?;
@@ -139,14 +145,15 @@ async fn a_write_on_one_process_is_seen_on_all() -> Result<()> {
             let (seen, said) = price(&suite.products(1), "tea", &showing(&written.token)).await?;
             assert_eq!(seen, round, "{said:?}");
         }
-        let mut times = fleet.shows("tea", round, since).await?;
-        times.sort_unstable();
-        medians.push(times[PROCESSES / 2]);
+        fleet.shows("tea", round, since).await?;
     }
-    medians.sort_unstable();
+    // The news came by hints, most of them ahead of the poll: at a third of the processes they
+    // may come second on a busy machine.
+    let heard = hints().await? - before;
+    let told = ROUNDS as u64 * (PROCESSES as u64 - 1);
     assert!(
-        medians[medians.len() / 2] < Duration::from_millis(50),
-        "{medians:?}"
+        heard >= told * 2 / 3,
+        "{heard} of {told} hints brought news"
     );
     Ok(())
 }
@@ -226,27 +233,19 @@ async fn without_redis_reads_go_on_and_evictions_come_by_the_poll() -> Result<()
     // Empty and back again: hints arrive once more, ahead of the poll.
     fleet.redis.restart()?;
     let before = fleet
-        .count(
-            Kind::Products,
-            "larder_hints_total",
-            &["outcome=\"applied\""],
-        )
+        .count(Kind::Products, "larder_hints_total", &[APPLIED])
         .await?;
     let mut round = 5;
     wait_until("a hint", SOON, async || {
         round += 1;
         let written = set_price(&fleet.suites[0].products(1), "tea", round).await;
         let after = fleet
-            .count(
-                Kind::Products,
-                "larder_hints_total",
-                &["outcome=\"applied\""],
-            )
+            .count(Kind::Products, "larder_hints_total", &[APPLIED])
             .await;
         written.is_ok() && after.is_ok_and(|after| after > before)
     })
     .await?;
-    fleet.shows("tea", round, Instant::now()).await.map(drop)
+    fleet.shows("tea", round, Instant::now()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

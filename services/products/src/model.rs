@@ -4,7 +4,9 @@ use larder::Key;
 use larder_api::mask::{Chosen, Fields};
 use larder_api::{Checks, Id};
 use larder_proto::products::v1 as wire;
+use larder_runtime::status;
 use prost_types::FieldMask;
+use std::collections::HashSet;
 use tonic::Status;
 
 /// The fields that an update may write.
@@ -27,6 +29,22 @@ impl ProductId {
     /// The id that this text is, if it is one.
     pub fn read(text: &str) -> Option<Self> {
         Id::read(text).map(Self)
+    }
+
+    /// The ids in a request's field `ids`, at most so many, each once, in the order asked.
+    pub fn distinct(ids: Vec<String>, most: usize) -> Result<Vec<Self>, Status> {
+        if ids.len() > most {
+            return Err(status::invalid("ids", format!("more than {most} ids")));
+        }
+        let mut seen = HashSet::with_capacity(ids.len());
+        let mut distinct = Vec::with_capacity(ids.len());
+        for (index, id) in ids.into_iter().enumerate() {
+            let id = Self::parse(&format!("ids[{index}]"), id)?;
+            if seen.insert(id.clone()) {
+                distinct.push(id);
+            }
+        }
+        Ok(distinct)
     }
 
     /// Its text.

@@ -1,9 +1,12 @@
 //! The generated trait: check the request, ask the cache or the store, answer.
 
 use crate::caching::Keyspaces;
+use crate::launch::{Launches, What};
 use crate::listing::Listing;
 use crate::model::{Change, Draft, ProductId};
 use crate::store::{Done, Refused, Store};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use larder_host::{Base, found, written};
 use larder_proto::Raw;
 use larder_proto::products::v1 as wire;
@@ -11,7 +14,6 @@ use larder_proto::products::v1::raw::product_service_server::ProductService;
 use larder_runtime::status;
 use larder_wire::{Mark, mark, refusal};
 use prost::Message;
-use std::collections::HashSet;
 use tonic::{Request, Response, Status};
 
 /// Ids that one call may ask for.
@@ -23,6 +25,7 @@ pub struct Rpc {
     base: Base,
     store: Store,
     keyspaces: Keyspaces,
+    launches: Launches,
 }
 
 impl Rpc {
@@ -31,6 +34,7 @@ impl Rpc {
         Self {
             base: base.clone(),
             store,
+            launches: Launches::new(&keyspaces.products, base.tasks()),
             keyspaces,
         }
     }
@@ -77,7 +81,7 @@ impl ProductService for Rpc {
         request: Request<wire::BatchGetProductsRequest>,
     ) -> Result<Response<Raw>, Status> {
         let read = self.base.read(&request)?;
-        let ids = distinct(request.into_inner().ids)?;
+        let ids = ProductId::distinct(request.into_inner().ids, MOST_IDS)?;
         let answers = self.keyspaces.products.get_many(&ids, &read).await;
         let answers = answers.map_err(|error| refusal(&error))?;
         let mut batch = Batch::default();
@@ -142,22 +146,18 @@ impl ProductService for Rpc {
         })
         .await
     }
-}
 
-/// The ids of a batch, each once, in the order asked.
-fn distinct(ids: Vec<String>) -> Result<Vec<ProductId>, Status> {
-    if ids.len() > MOST_IDS {
-        return Err(status::invalid("ids", format!("more than {MOST_IDS} ids")));
+    type LaunchProductsStream = BoxStream<'static, Result<Raw, Status>>;
+
+    async fn launch_products(
+        &self,
+        request: Request<wire::LaunchProductsRequest>,
+    ) -> Result<Response<Self::LaunchProductsStream>, Status> {
+        let (what, store) = (What::new(request.into_inner())?, self.store.clone());
+        let answers = self.launches.begin(async move { what.ids(&store).await })?;
+        let answers = answers.map(|answer| Ok(Raw::of(&answer?)));
+        Ok(Response::new(answers.boxed()))
     }
-    let mut seen = HashSet::with_capacity(ids.len());
-    let mut distinct = Vec::with_capacity(ids.len());
-    for (index, id) in ids.into_iter().enumerate() {
-        let id = ProductId::parse(&format!("ids[{index}]"), id)?;
-        if seen.insert(id.clone()) {
-            distinct.push(id);
-        }
-    }
-    Ok(distinct)
 }
 
 /// What the caller of a write is told that was not made.

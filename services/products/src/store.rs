@@ -48,6 +48,13 @@ const DEAREST: &str = page!("", "dearest");
 const CHEAPEST_OF: &str = page!("category = $4 AND ", "cheapest");
 const DEAREST_OF: &str = page!("category = $4 AND ", "dearest");
 
+/// The ids of a category's products, each with its price: what comes after the product of price
+/// $2 and id $3, at most $4. The index alone answers it.
+const IDS_OF: &str = "SELECT id, price_cents FROM products \
+    WHERE category = $1 AND (price_cents, id) > ($2, $3) ORDER BY price_cents, id LIMIT $4";
+/// Ids read by one statement.
+const IDS: u32 = 1000;
+
 const INSERT: &str = concat!(
     "INSERT INTO products (id, title, description, category, price_cents, stock, version) ",
     "VALUES ($1, $2, $3, $4, $5, $6, 1 + (SELECT highest FROM products_deleted)) ",
@@ -188,6 +195,28 @@ impl Store {
                     .await
             }
         }
+    }
+
+    /// The ids of the products of a category, as of one moment, read page by page; the reading
+    /// ends at the page that makes them more than `most`.
+    pub async fn ids_of(&self, category: &str, most: usize) -> Result<Vec<ProductId>, Db> {
+        let mut read = self.database().begin_read().await?;
+        let mut ids = Vec::new();
+        let mut after = (i64::MIN, String::new());
+        while ids.len() <= most {
+            let arguments = args![category, after.0, &after.1, IDS];
+            let page = read.fetch_all(IDS_OF, arguments).await?;
+            for row in &page {
+                // What was written by hand may have a name that nobody can ask for.
+                ids.extend(ProductId::read(row.get(0)?));
+            }
+            match page.last() {
+                Some(last) if page.len() == IDS as usize => after = (last.get(1)?, last.get(0)?),
+                _ => break,
+            }
+        }
+        read.rollback().await?;
+        Ok(ids)
     }
 
     /// Makes a product.

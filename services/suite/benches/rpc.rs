@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::future::join_all;
 use larder::remote::hub::Hub;
 use larder_comments::Comments;
-use larder_host::{Host, Parts, Service};
+use larder_host::{Host, Parts};
 use larder_profiles::Profiles;
 use larder_proto::Raw;
 use larder_proto::comments::v1 as comments;

@@ -9,9 +9,10 @@ use std::time::Duration;
 const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// Reads from the other replica, one read after the other and as fast as it answers, until it
-/// shows the write or something later. What is noted is the time from the write's return to the
-/// return of that read: an upper bound, which holds a round trip and, where the replica had to
-/// fetch the value, that too.
+/// shows the write or something later. Two times are noted, both from the write's return: when
+/// the first read that did not get the old value was asked for, which is when the old value was
+/// gone, to within a round trip; and when that read returned, which is later by the round trip
+/// and, where the replica had to fetch the value, by that too.
 pub async fn watch(
     drive: &Drive,
     product: usize,
@@ -23,13 +24,13 @@ pub async fn watch(
         let Some(answer) = drive.read(product, other, tally).await else {
             return;
         };
-        let after = answer.returned.since(returned);
         if answer.version >= version {
-            tally.propagated(after);
+            let (gone, shown) = (answer.invoked, answer.returned);
+            tally.propagated(gone.since(returned), shown.since(returned));
             return;
         }
         tally.old_after_write += 1;
-        if after > GIVE_UP {
+        if answer.returned.since(returned) > GIVE_UP {
             tally.never_propagated += 1;
             return;
         }

@@ -64,13 +64,16 @@ pub struct Counted {
     invalidations: u64,
 }
 
-/// From a write's return until another replica showed it.
+/// From a write's return until another replica no longer served the old value, and until it
+/// had answered with the new one.
 #[derive(Serialize)]
 pub struct Propagation {
     watched: u64,
     p50_us: u64,
     p99_us: u64,
     max_us: u64,
+    shown_p50_us: u64,
+    shown_p99_us: u64,
     old_answers: u64,
     never: u64,
 }
@@ -175,12 +178,14 @@ impl Served {
 
 impl Propagation {
     fn of(tally: &Tally) -> Self {
-        let times = &tally.propagation;
+        let (gone, shown) = (&tally.gone, &tally.shown);
         Self {
-            watched: times.len() + tally.never_propagated,
-            p50_us: times.value_at_quantile(0.5),
-            p99_us: times.value_at_quantile(0.99),
-            max_us: times.max(),
+            watched: gone.len() + tally.never_propagated,
+            p50_us: gone.value_at_quantile(0.5),
+            p99_us: gone.value_at_quantile(0.99),
+            max_us: gone.max(),
+            shown_p50_us: shown.value_at_quantile(0.5),
+            shown_p99_us: shown.value_at_quantile(0.99),
             old_answers: tally.old_after_write,
             never: tally.never_propagated,
         }
@@ -207,7 +212,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, name: &str, value: String| {
-            writeln!(f, "{name:<24}{value}")
+            writeln!(f, "{name:<26}{value}")
         };
         let share = |count: u64| {
             let percent = 100.0 * ratio(count as f64, self.reads as f64);
@@ -257,6 +262,9 @@ impl fmt::Display for Report {
         line(f, "  p50", millis(spread.p50_us))?;
         line(f, "  p99", millis(spread.p99_us))?;
         line(f, "  max", millis(spread.max_us))?;
+        line(f, "  old answers until then", count(spread.old_answers))?;
+        line(f, "  new value in hand p50", millis(spread.shown_p50_us))?;
+        line(f, "  new value in hand p99", millis(spread.shown_p99_us))?;
         let kept = &self.coherence;
         line(f, "reads checked", count(kept.reads_checked))?;
         let older = format!("  older than {} ms", kept.max_staleness_ms);

@@ -28,8 +28,10 @@ pub struct Tally {
     pub older_than_told: u64,
     /// The farthest that an unmarked answer was behind.
     pub farthest_behind: Duration,
-    /// Microseconds from a write's return until another replica showed it.
-    pub propagation: Histogram<u64>,
+    /// Microseconds from a write's return until another replica served the old value no more.
+    pub gone: Histogram<u64>,
+    /// Microseconds from a write's return until another replica had answered with the new one.
+    pub shown: Histogram<u64>,
     /// Old answers that came from the other replica after a watched write had returned.
     pub old_after_write: u64,
     /// Watched writes that the other replica did not show in time.
@@ -53,7 +55,8 @@ impl Default for Tally {
             older_than_bound: 0,
             older_than_told: 0,
             farthest_behind: Duration::ZERO,
-            propagation: Histogram::new_with_max(MOST_MICROS, 3).expect("within its limits"),
+            gone: micros(),
+            shown: micros(),
             old_after_write: 0,
             never_propagated: 0,
             failures: BTreeMap::new(),
@@ -94,9 +97,11 @@ impl Tally {
     }
 
     /// A watched write was shown.
-    pub fn propagated(&mut self, after: Duration) {
-        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        self.propagation.saturating_record(micros.max(1));
+    pub fn propagated(&mut self, gone: Duration, shown: Duration) {
+        for (times, after) in [(&mut self.gone, gone), (&mut self.shown, shown)] {
+            let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+            times.saturating_record(micros.max(1));
+        }
     }
 
     /// A call failed.
@@ -133,7 +138,8 @@ impl Tally {
         self.older_than_told += other.older_than_told;
         self.farthest_behind = self.farthest_behind.max(other.farthest_behind);
         // Both were made with the same limits, so that everything fits.
-        _ = self.propagation.add(other.propagation);
+        _ = self.gone.add(other.gone);
+        _ = self.shown.add(other.shown);
         self.old_after_write += other.old_after_write;
         self.never_propagated += other.never_propagated;
         for (code, count) in other.failures {
@@ -141,4 +147,8 @@ impl Tally {
         }
         self.failure = self.failure.take().or(other.failure);
     }
+}
+
+fn micros() -> Histogram<u64> {
+    Histogram::new_with_max(MOST_MICROS, 3).expect("within its limits")
 }
