@@ -46,6 +46,11 @@ impl Listing {
             }
             _ => Order::Cheapest,
         };
+        if request.category.contains('\0') {
+            // PostgreSQL cannot even be asked for it.
+            let problem = "must not contain a NUL character";
+            return Err(status::invalid("category", problem));
+        }
         let category = Some(request.category).filter(|category| !category.is_empty());
         let size = SIZES.of(request.page_size)?;
         let mut page = Self {

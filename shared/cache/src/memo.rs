@@ -15,7 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// One answer that something was made of.
-pub struct Part(Box<dyn Fn(&Read, Stamp) -> Option<Duration> + Send + Sync>);
+pub struct Part(Box<Still>);
+
+/// How old an answer is, if it may be given again at a moment to such a read.
+type Still = dyn Fn(&Read, Stamp) -> Option<Duration> + Send + Sync;
 
 impl<K: Key, V: Value> Keyspace<K, V> {
     /// The answer, as a part of something that is made of it.

@@ -360,7 +360,7 @@ async fn bytes_that_are_no_value_of_ours_are_dropped_and_the_source_is_asked() {
     writer.get(&row("1")).await;
     world.stored(&row("1")).await;
     let key = "larder:v1:rows:r1".to_owned();
-    let good = world.hub.get(&[key.clone()]).await.unwrap()[0]
+    let good = world.hub.get(std::slice::from_ref(&key)).await.unwrap()[0]
         .clone()
         .unwrap();
     let mut corrupt = good.to_vec();

@@ -166,13 +166,11 @@ impl Walk {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Begin(row) => {
-                // One writer a row at a time, as row locks have it.
-                if self.open.iter().all(|(_, open)| *open != row) {
-                    let xid = self.database.begin();
-                    self.database.write(xid, ROWS[row], Some(("a", "x")));
-                    self.open.push((xid, row));
-                }
+            // One writer a row at a time, as row locks have it.
+            Step::Begin(row) if self.open.iter().all(|(_, open)| *open != row) => {
+                let xid = self.database.begin();
+                self.database.write(xid, ROWS[row], Some(("a", "x")));
+                self.open.push((xid, row));
             }
             Step::Commit(which) if !self.open.is_empty() => {
                 let (xid, row) = self.open.remove(which.index(self.open.len()));

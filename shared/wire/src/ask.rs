@@ -31,7 +31,7 @@ pub fn read<T>(request: &Request<T>) -> Result<Read, Status> {
     Ok(Read {
         freshness: freshness(metadata)?,
         tokens,
-        deadline: Deadline::of(request).map(|deadline| deadline.at().into()),
+        deadline: Deadline::of(request).map(|deadline| deadline.at()),
     })
 }
 

@@ -60,7 +60,7 @@ impl FeedService for Feeds {
         &self,
         request: Request<FetchEntriesRequest>,
     ) -> Result<Response<FetchEntriesResponse>, Status> {
-        let deadline = Deadline::of(&request).map(|deadline| deadline.at().into());
+        let deadline = Deadline::of(&request).map(|deadline| deadline.at());
         let asked = request.into_inner();
         if asked.keys.len() > MAX_KEYS {
             return Err(status::invalid(

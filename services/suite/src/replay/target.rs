@@ -79,8 +79,8 @@ pub struct Written {
 impl FromStr for Replica {
     type Err = String;
 
-    /// `host:port` or `http://host:port`, and behind a comma... there is no comma: the admin port
-    /// is where `larder up` has it, 2000 above a port between 7000 and 7999 and its offset.
+    /// `host:port` or `http://host:port` of gRPC. The admin port is taken to be where `larder up`
+    /// has it, 2000 above; where it is not, the report says so.
     fn from_str(text: &str) -> Result<Self, String> {
         let grpc = match text.contains("://") {
             true => text.to_owned(),

@@ -4,7 +4,8 @@
 #![allow(
     dead_code,
     missing_docs,
-    reason = "each test file uses its own part of it"
+    clippy::unwrap_used,
+    reason = "each test file uses its own part of it, and a test may panic"
 )]
 
 use bytes::Bytes;
