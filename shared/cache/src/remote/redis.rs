@@ -3,8 +3,8 @@
 //! Two connections with a supervisor each, since they fail apart and are asked different things:
 //! a command must be answered at once or not at all, while a subscription must come back however
 //! long the outage was. Neither the supervisors of the `redis` crate do (they give up after some
-//! attempts, and keep a connection whose peer is silent), so both are ours: [`commands`] and
-//! [`subscription`].
+//! attempts, and keep a connection whose peer is silent), so both are ours: `commands` and
+//! `subscription`.
 
 mod commands;
 mod subscription;
