@@ -55,7 +55,16 @@ fn main() {
                 black_box(keyspace.peek(key, &read).expect("a hit").value());
             }
         });
-        println!("allocations in {KEYS} hits: {}", allocated.count_total);
+        let bare_allocated = allocation_counter::measure(|| {
+            for key in keys.iter() {
+                black_box(bare.get(key));
+            }
+        });
+        println!(
+            "allocations in {KEYS} hits: {}; in as many of bare moka, by its upkeep: {}",
+            allocated.count_total, bare_allocated.count_total
+        );
+        overhead(&source, &keys);
         for threads in [1, 2] {
             let mut ratios: Vec<(f64, f64, f64)> = (0..ROUNDS)
                 .map(|_| {
@@ -71,6 +80,27 @@ fn main() {
             );
         }
     });
+}
+
+/// What an entry takes beyond its key and its value: everything that stays allocated after a
+/// keyspace was filled, less the bytes of keys and values.
+fn overhead(source: &larder::Source, keys: &[String]) {
+    let keyspace: Keyspace<String, Bytes> =
+        source.keyspace("overhead", load).open().expect("a policy");
+    let held = allocation_counter::measure(|| {
+        for key in keys {
+            let read = Read::bounded();
+            // Unconstrained, as nothing here gives way to another task.
+            let filled = tokio::task::unconstrained(keyspace.get(key, &read));
+            let answer =
+                futures_util::FutureExt::now_or_never(filled).expect("nothing to wait for");
+            black_box(answer.expect("loaded").value());
+        }
+        keyspace.stats();
+    });
+    let own: usize = keys.iter().map(|key| key.len() * 21).sum();
+    let each = (held.bytes_current - own as i64) / keys.len() as i64;
+    println!("memory beyond key and value: {each} bytes an entry");
 }
 
 fn timed(threads: usize, keys: &Arc<Vec<String>>, work: impl Fn(&[String]) + Sync) -> f64 {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// What an entry costs beside its value and what its key and tags hold on the heap, roughly:
 /// the entry's own fields, moka's nodes and hash table. `benches/README.md` has the measurement.
-pub(crate) const OVERHEAD_BYTES: usize = 240;
+pub(crate) const OVERHEAD_BYTES: usize = 400;
 
 pub(crate) struct Local<K, V> {
     entries: moka::sync::Cache<K, Arc<Entry<V>>, foldhash::fast::RandomState>,
