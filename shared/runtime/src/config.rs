@@ -65,8 +65,7 @@ pub struct Listen {
 /// What is behind the two seams, the remote tier and the database.
 #[derive(Args, Clone, Debug)]
 pub struct Seams {
-    /// The shared tier: `hub:` inside this process, `redis://`, `rediss://`,
-    /// `redis-sentinel://`, `redis-cluster://`.
+    /// The shared tier: `hub:` inside this process, `redis://`, or `rediss://`.
     #[arg(
         long,
         env = "REDIS_URL",
