@@ -163,6 +163,10 @@ impl Core {
 
     /// Runs work that an answer does not wait for, unless too much of it is under way.
     pub(crate) fn spawn_behind(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // A flight may be dropped with its runtime, where nothing can be run any more.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
         if let Ok(permit) = self.behind.clone().try_acquire_owned() {
             self.spawn(async move {
                 task.await;

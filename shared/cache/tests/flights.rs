@@ -197,3 +197,26 @@ async fn a_remote_tier_that_hangs_costs_its_timeout_and_then_nothing() {
     node.get(&row("last")).await;
     assert_eq!(began.elapsed(), Duration::ZERO, "the breaker is open");
 }
+
+#[test]
+fn a_flight_that_ends_with_its_runtime_ends_quietly() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let rows = runtime.block_on(async {
+        let world = World::new();
+        let node = world.node().await;
+        node.loader.hold();
+        node.rows
+    });
+    let (key, read) = (row("1"), Read::bounded());
+    let mut flight = Box::pin(rows.get(&key, &read));
+    runtime.block_on(async {
+        // Far enough to hold the advisory lock and to wait in its loader.
+        let waited = tokio::time::timeout(Duration::from_millis(20), flight.as_mut()).await;
+        assert!(waited.is_err(), "it is held");
+    });
+    drop(runtime);
+    drop(flight);
+}
