@@ -4,7 +4,7 @@
 //! project is used here, so each of them may use it in its tests.
 //!
 //! In reading order: [`process`] (a child that cannot outlive the test), [`redis`] and
-//! [`postgres`] (servers made of it), [`proxy`] (a bad network on demand), [`data`].
+//! [`postgres`] (servers made of it), [`sentinel`] and [`cluster`] (many of them), [`proxy`] (a bad network on demand), [`data`].
 //!
 //! What a test needs and the machine does not have is an error that says what to install; a
 //! test never passes because it silently did nothing.
@@ -12,6 +12,7 @@
 //! Starting, stopping and restarting block the calling thread for some tens of milliseconds.
 //! A test whose own tasks must go on meanwhile uses a runtime of several threads.
 
+pub mod cluster;
 pub mod data;
 pub mod port;
 pub mod postgres;
@@ -19,6 +20,7 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod redis;
+pub mod sentinel;
 
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};

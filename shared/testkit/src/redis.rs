@@ -20,6 +20,8 @@ pub fn start() -> Result<Redis> {
 pub struct Setup {
     args: Vec<String>,
     password: Option<String>,
+    /// The configuration of a sentinel, which it rewrites: kept through restarts.
+    sentinel: Option<String>,
 }
 
 impl Setup {
@@ -32,6 +34,12 @@ impl Setup {
     /// The password that clients must give.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Makes it a sentinel with this configuration.
+    pub(crate) fn sentinel(mut self, config: String) -> Self {
+        self.sentinel = Some(config);
         self
     }
 
@@ -93,11 +101,21 @@ impl Redis {
 
     /// Stops it if it runs, and starts it empty on the same port.
     pub fn restart(&self) -> Result<()> {
+        self.restart_as(&[])
+    }
+
+    /// As [`Redis::restart`], with arguments for this time only.
+    pub(crate) fn restart_as(&self, args: &[&str]) -> Result<()> {
         self.stop()?;
         match std::fs::remove_file(self.folder.path().join(DUMP)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => self.run(),
+            _ => self.run(args),
         }
+    }
+
+    /// Whether it runs, stopped by a signal or not.
+    pub fn is_running(&self) -> bool {
+        self.running().as_ref().is_some_and(Process::is_alive)
     }
 
     /// Writes what it knows to its dump.
@@ -111,7 +129,7 @@ impl Redis {
         if !self.folder.path().join(DUMP).exists() {
             bail!("there is no dump to restart from");
         }
-        self.run()
+        self.run(&[])
     }
 
     /// SIGSTOP: it accepts connections and answers nothing.
@@ -138,19 +156,14 @@ impl Redis {
         read_reply(&mut reader).with_context(|| format!("{words:?}"))
     }
 
-    fn run(&self) -> Result<()> {
+    fn run(&self, args: &[&str]) -> Result<()> {
         let path = program::find(&["redis-server", "valkey-server"], INSTALL)?;
-        let port = self.port.number().to_string();
-        let mut program = Program::new(path)
-            .args(["--port", &port, "--bind", "127.0.0.1", "--daemonize", "no"])
-            .args(["--save", "", "--appendonly", "no", "--dbfilename", DUMP])
-            .arg("--dir")
-            .arg(self.folder.path())
-            .log(self.folder.path().join("log"));
-        if let Some(password) = &self.setup.password {
-            program = program.args(["--requirepass", password]);
-        }
-        let process = program.args(&self.setup.args).spawn()?;
+        let program = Program::new(path).log(self.folder.path().join("log"));
+        let process = match &self.setup.sentinel {
+            Some(config) => self.as_sentinel(program, config)?,
+            None => self.as_server(program),
+        };
+        let process = process.args(&self.setup.args).args(args).spawn()?;
         wait_blocking(
             "an answer from redis-server",
             Duration::from_secs(10),
@@ -163,6 +176,29 @@ impl Redis {
         )?;
         *self.running() = Some(process);
         Ok(())
+    }
+
+    fn as_server(&self, program: Program) -> Program {
+        let program = program
+            .args(["--port", &self.port.number().to_string()])
+            .args(["--bind", "127.0.0.1", "--daemonize", "no"])
+            .args(["--save", "", "--appendonly", "no", "--dbfilename", DUMP])
+            .arg("--dir")
+            .arg(self.folder.path());
+        match &self.setup.password {
+            Some(password) => program.args(["--requirepass", password]),
+            None => program,
+        }
+    }
+
+    fn as_sentinel(&self, program: Program, config: &str) -> Result<Program> {
+        let path = self.folder.path().join("sentinel.conf");
+        if !path.exists() {
+            let (port, folder) = (self.port.number(), self.folder.path().display());
+            let own = format!("port {port}\nbind 127.0.0.1\ndir {folder}\n");
+            std::fs::write(&path, own + config)?;
+        }
+        Ok(program.arg(path).arg("--sentinel"))
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Process>> {
