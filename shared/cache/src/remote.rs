@@ -8,7 +8,7 @@ mod backoff;
 pub mod guard;
 pub mod hub;
 mod outlet;
-pub mod redis;
+mod redis;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -33,12 +33,25 @@ pub enum Error {
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
-/// Opens the remote tier at an address: `hub:`, a new one inside this process, or Redis at
-/// `redis://` or `rediss://`. Redis need not be there yet. Must be called on a tokio runtime.
+/// Opens the remote tier at an address; nothing need be there yet. Must be called on a tokio
+/// runtime.
+///
+/// | address | remote tier |
+/// |---|---|
+/// | `hub:` | a new one, inside this process |
+/// | `redis://[user:password@]host[:port][/db]` | one Redis server |
+/// | `redis-sentinel://[user:password@]a,b,c/name` | the primary that these sentinels call `name`; options `db`, `sentinel_user`, `sentinel_password` |
+/// | `redis-cluster://[user:password@]a,b,c` | the cluster that these nodes are of; `?replica_reads=no` reads from primaries only |
+///
+/// With `rediss` for `redis`, everything goes over TLS.
 pub fn open(url: &str) -> Result<Arc<dyn Remote>, Error> {
     match url.split_once(':') {
         Some(("hub", "")) => Ok(hub::Hub::new()),
-        Some(("redis" | "rediss", _)) => Ok(Arc::new(redis::Redis::open(url)?)),
+        Some((
+            "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" | "redis-cluster"
+            | "rediss-cluster",
+            _,
+        )) => redis::open(url),
         Some((scheme, _))
             if scheme
                 .bytes()
@@ -52,7 +65,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Remote>, Error> {
     }
 }
 
-const UNDERSTOOD: &str = "hub:, redis://host:port and rediss://host:port are";
+const UNDERSTOOD: &str = "hub:, redis://host:port, redis-sentinel://host:port,…/name and \
+    redis-cluster://host:port,… are, the last three also with rediss for TLS";
 
 /// What a subscription brings.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,4 +1,4 @@
-//! What every remote tier promises, kept by the hub and by a real Redis.
+//! What every remote tier promises, kept by the hub and by real Redis in each of its forms.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use larder::clock::Clock;
 use larder::remote::guard::{self, Guard};
 use larder::remote::hub::{self, Faults, Hub};
 use larder::remote::{Error, Event, Item, Remote, open};
-use larder_testkit::{redis as server, wait_until};
+use larder_testkit::{cluster, redis as server, sentinel, wait_until};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
@@ -23,6 +23,8 @@ struct Backend {
 enum Hand {
     Hub(Arc<Hub>, Clock),
     Redis(server::Redis),
+    Sentinel(sentinel::Sentinel),
+    Cluster(cluster::Cluster),
 }
 
 impl Backend {
@@ -43,38 +45,67 @@ impl Backend {
         })
     }
 
+    fn sentinel() -> Result<Self> {
+        let servers = sentinel::start()?;
+        Ok(Self {
+            remote: open(&servers.url())?,
+            hand: Hand::Sentinel(servers),
+        })
+    }
+
+    /// With reads from primaries: replicas may lag, as `failover.rs` knows.
+    fn cluster() -> Result<Self> {
+        let servers = cluster::start()?;
+        Ok(Self {
+            remote: open(&format!("{}?replica_reads=no", servers.url()))?,
+            hand: Hand::Cluster(servers),
+        })
+    }
+
     fn stop(&self) -> Result<()> {
-        self.hurt(
-            Faults {
-                down: true,
-                ..Faults::default()
-            },
-            server::Redis::stop,
-        )
+        let down = Faults {
+            down: true,
+            ..Faults::default()
+        };
+        match &self.hand {
+            Hand::Hub(hub, _) => hub.set_faults(down),
+            Hand::Redis(server) => server.stop()?,
+            Hand::Sentinel(servers) => servers.stop()?,
+            Hand::Cluster(servers) => servers.stop()?,
+        }
+        Ok(())
     }
 
     fn start(&self) -> Result<()> {
-        self.hurt(Faults::default(), server::Redis::restart)
+        match &self.hand {
+            Hand::Hub(hub, _) => hub.set_faults(Faults::default()),
+            Hand::Redis(server) => server.restart()?,
+            Hand::Sentinel(servers) => servers.restart()?,
+            Hand::Cluster(servers) => servers.restart()?,
+        }
+        Ok(())
     }
 
     fn pause(&self) -> Result<()> {
-        self.hurt(
-            Faults {
-                slow: true,
-                ..Faults::default()
-            },
-            server::Redis::pause,
-        )
+        let slow = Faults {
+            slow: true,
+            ..Faults::default()
+        };
+        match &self.hand {
+            Hand::Hub(hub, _) => hub.set_faults(slow),
+            Hand::Redis(server) => server.pause()?,
+            Hand::Sentinel(servers) => servers.pause()?,
+            Hand::Cluster(servers) => servers.pause()?,
+        }
+        Ok(())
     }
 
     fn resume(&self) -> Result<()> {
-        self.hurt(Faults::default(), server::Redis::resume)
-    }
-
-    fn hurt(&self, faults: Faults, hurt: impl Fn(&server::Redis) -> Result<()>) -> Result<()> {
         match &self.hand {
-            Hand::Hub(hub, _) => hub.set_faults(faults),
-            Hand::Redis(server) => hurt(server)?,
+            Hand::Hub(hub, _) => hub.set_faults(Faults::default()),
+            Hand::Redis(server) => server.resume()?,
+            Hand::Sentinel(servers) => servers.resume()?,
+            Hand::Cluster(servers) => servers.resume()?,
         }
         Ok(())
     }
@@ -88,8 +119,8 @@ impl Backend {
 
     fn server(&self) -> Result<&server::Redis> {
         match &self.hand {
-            Hand::Hub(..) => anyhow::bail!("a hub has no server"),
             Hand::Redis(server) => Ok(server),
+            _ => anyhow::bail!("only one Redis is one server"),
         }
     }
 
@@ -143,14 +174,15 @@ async fn wait_for(events: &mut Receiver<Event>, wanted: &Event) -> Result<()> {
 /// Each promise as a test of each backend.
 macro_rules! promises {
     ($($promise:ident),* $(,)?) => {
-        mod hub_keeps_that {
+        promises!(hub_keeps_that: hub: $($promise)*);
+        promises!(redis_keeps_that: redis: $($promise)*);
+        promises!(sentinel_keeps_that: sentinel: $($promise)*);
+        promises!(cluster_keeps_that: cluster: $($promise)*);
+    };
+    ($keeps:ident: $backend:ident: $($promise:ident)*) => {
+        mod $keeps {
             $(#[tokio::test] async fn $promise() -> anyhow::Result<()> {
-                super::$promise(super::Backend::hub()?).await
-            })*
-        }
-        mod redis_keeps_that {
-            $(#[tokio::test] async fn $promise() -> anyhow::Result<()> {
-                super::$promise(super::Backend::redis()?).await
+                super::$promise(super::Backend::$backend()?).await
             })*
         }
     };
@@ -593,6 +625,21 @@ mod redis_only {
             "hunter2",
             "hub:hunter2",
             "",
+            "redis-sentinel://",
+            "redis-sentinel:///main",
+            "redis-sentinel://:hunter2@/main",
+            "redis-sentinel://:hunter2@host",
+            "redis-sentinel://:hunter2@host:port/main",
+            "redis-sentinel://:hunter2@host,,other/main",
+            "redis-sentinel://:hunter2@host/ma in",
+            "redis-sentinel://host/main?db=hunter2",
+            "redis-sentinel://host/main?sentinel_password=hunter2&db=x",
+            "redis-sentinel://:a?hunter2&b@host/main",
+            "redis-cluster://",
+            "redis-cluster://:hunter2@",
+            "redis-cluster://:hunter2@host/main",
+            "redis-cluster://:hunter2@host?replica_reads=maybe",
+            "redis-cluster://:a/hunter2@host",
         ] {
             let error = match open(url) {
                 Ok(_) => anyhow::bail!("{url} was understood"),

@@ -65,7 +65,8 @@ pub struct Listen {
 /// What is behind the two seams, the remote tier and the database.
 #[derive(Args, Clone, Debug)]
 pub struct Seams {
-    /// The shared tier: `hub:` inside this process, `redis://`, or `rediss://`.
+    /// The shared tier: `hub:` inside this process, `redis://host`, `redis-sentinel://a,b,c/name`,
+    /// or `redis-cluster://a,b,c`; with `rediss` for `redis` over TLS.
     #[arg(
         long,
         env = "REDIS_URL",

@@ -1,34 +1,32 @@
-//! The connection that commands take.
+//! A connection for commands, kept up for as long as there is a server.
 
-use super::{CONNECT, HEARTBEAT, MISSES, PAUSES, RESPONSE, SIGN_OF_LIFE};
+use super::server::{Server, failure, is_lost};
+use super::tasks::Tasks;
+use super::whereabouts::Whereabouts;
+use super::{CONNECT, HEARTBEAT, MISSES, PAUSES, SIGN_OF_LIFE};
 use crate::remote::Error;
 use crate::remote::backoff::Backoff;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
-use std::future::Future;
+use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// What is sent at once.
-pub(super) enum Request {
-    One(Cmd),
-    Many(Pipeline),
-}
-
-/// Commands that may wait for an answer; the next fails at once. A server that is silent for the
+/// Requests that may wait for an answer; the next fails at once. A server that is silent for the
 /// seconds that it takes to notice must not fill our memory.
 const MOST_WAITING: usize = 16_384;
 
 /// Sends requests over whatever connection there is. It never waits for an outage to end.
-pub(super) struct Commands {
-    link: Arc<watch::Sender<Link>>,
+pub(super) struct Link {
+    whereabouts: Whereabouts<Server>,
+    line: Arc<watch::Sender<Line>>,
     waiting: AtomicUsize,
+    _tasks: Tasks,
 }
 
 #[derive(Clone)]
-struct Link {
+struct Line {
     /// Counts connections, so that the end of an old one is not taken for that of a new one.
     generation: u64,
     state: State,
@@ -37,64 +35,96 @@ struct Link {
 #[derive(Clone)]
 enum State {
     /// The first attempt since the start or since the last connection broke: it ends within
-    /// [`CONNECT`], and calls wait for it.
+    /// twice [`CONNECT`], and calls wait for it.
     Opening,
     Up(MultiplexedConnection),
     /// Why the last attempt failed; calls fail at once with it.
     Down(Error),
 }
 
-impl Commands {
-    /// The second half is the supervisor, which runs until it is dropped.
-    pub(super) fn new(client: Client, name: String) -> (Self, impl Future<Output = ()>) {
-        let link = Link {
+impl Link {
+    /// Begins to connect. `name` is that of the remote tier, for the log.
+    pub(super) fn open(whereabouts: Whereabouts<Server>, name: &str) -> Result<Self, Error> {
+        let line = Arc::new(watch::Sender::new(Line {
             generation: 0,
             state: State::Opening,
-        };
-        let link = Arc::new(watch::Sender::new(link));
-        let supervisor = supervise(client, name, Arc::clone(&link));
-        (
-            Self {
-                link,
-                waiting: AtomicUsize::new(0),
-            },
-            supervisor,
-        )
+        }));
+        let tasks = Tasks::here()?;
+        tasks.run(supervise(
+            whereabouts.clone(),
+            name.to_owned(),
+            Arc::clone(&line),
+        ));
+        Ok(Self {
+            whereabouts,
+            line,
+            waiting: AtomicUsize::new(0),
+            _tasks: tasks,
+        })
     }
 
-    /// The answer. When the connection turns out to have been lost, and another can be had at
-    /// once, the request is sent a second time: everything that is asked here may happen twice.
-    pub(super) async fn ask(&self, request: Request) -> Result<Value, Error> {
+    /// The answers, refusals among them. When the connection turns out to have been lost, and
+    /// another can be had at once, the request is sent a second time: everything that is asked
+    /// here may happen twice.
+    pub(super) async fn ask(&self, request: &Pipeline) -> Result<Vec<Value>, Error> {
+        if request.is_empty() {
+            return Ok(Vec::new());
+        }
         let _place = self.enter()?;
         let (generation, mut connection) = self.connection().await?;
-        match send(&mut connection, &request).await {
+        let answers = match send(&mut connection, request).await {
             Err(error) if is_lost(&error) => {
-                give_up(&self.link, generation);
+                self.give_up(generation);
                 let (_, mut connection) = self.connection().await?;
-                send(&mut connection, &request).await
+                send(&mut connection, request).await
             }
-            answer => answer,
+            answers => answers,
         }
-        .map_err(failure)
+        .map_err(failure)?;
+        if answers.iter().any(is_demotion) {
+            self.doubt(generation).await;
+        }
+        Ok(answers)
+    }
+
+    /// Whether calls fail at once now.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.line.borrow().state, State::Down(_))
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), Error> {
-        fn settled(link: &Link) -> Option<Result<(u64, MultiplexedConnection), Error>> {
-            match &link.state {
+        fn settled(line: &Line) -> Option<Result<(u64, MultiplexedConnection), Error>> {
+            match &line.state {
                 State::Opening => None,
-                State::Up(connection) => Some(Ok((link.generation, connection.clone()))),
+                State::Up(connection) => Some(Ok((line.generation, connection.clone()))),
                 State::Down(error) => Some(Err(error.clone())),
             }
         }
-        if let Some(settled) = settled(&self.link.borrow()) {
+        if let Some(settled) = settled(&self.line.borrow()) {
             return settled;
         }
-        let mut link = self.link.subscribe();
-        let opened = link.wait_for(|link| !matches!(link.state, State::Opening));
+        let mut line = self.line.subscribe();
+        let opened = line.wait_for(|line| !matches!(line.state, State::Opening));
         match tokio::time::timeout(2 * CONNECT, opened).await {
-            Ok(Ok(link)) => settled(&link).unwrap_or(Err(Error::Timeout(2 * CONNECT))),
+            Ok(Ok(line)) => settled(&line).unwrap_or(Err(Error::Timeout(2 * CONNECT))),
             _ => Err(Error::Timeout(2 * CONNECT)),
         }
+    }
+
+    /// A server that refuses to write is no primary. Where one is needed, it is looked for again.
+    async fn doubt(&self, generation: u64) {
+        if self
+            .whereabouts
+            .look()
+            .await
+            .is_ok_and(|server| server.must_be_primary())
+        {
+            self.give_up(generation);
+        }
+    }
+
+    fn give_up(&self, generation: u64) {
+        give_up(&self.line, generation);
     }
 
     fn enter(&self) -> Result<Place<'_>, Error> {
@@ -122,44 +152,24 @@ struct Crowded;
 #[error("connections break as soon as they stand")]
 struct Unstable;
 
-async fn send(connection: &mut MultiplexedConnection, request: &Request) -> RedisResult<Value> {
-    match request {
-        Request::One(command) => match connection.send_packed_command(command).await? {
-            Value::ServerError(error) => Err(error.into()),
-            value => Ok(value),
-        },
-        Request::Many(pipeline) => {
-            let values = connection
-                .send_packed_commands(pipeline, 0, pipeline.len())
-                .await?;
-            for value in &values {
-                if let Value::ServerError(error) = value {
-                    return Err(error.clone().into());
-                }
-            }
-            Ok(Value::Array(values))
-        }
-    }
+async fn send(
+    connection: &mut MultiplexedConnection,
+    request: &Pipeline,
+) -> RedisResult<Vec<Value>> {
+    connection
+        .send_packed_commands(request, 0, request.len())
+        .await
 }
 
-fn failure(error: RedisError) -> Error {
-    if error.is_timeout() {
-        return Error::Timeout(RESPONSE);
-    }
-    Error::Failed(Arc::new(error))
+fn is_demotion(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ReadOnly))
 }
 
-/// Whether the connection is of no more use. An answer that is merely late says nothing of it;
-/// the heartbeat does.
-fn is_lost(error: &RedisError) -> bool {
-    !error.is_timeout() && (error.is_unrecoverable_error() || error.is_io_error())
-}
-
-fn give_up(link: &watch::Sender<Link>, generation: u64) {
-    link.send_if_modified(|link| {
-        let ours = link.generation == generation && matches!(link.state, State::Up(_));
+fn give_up(line: &watch::Sender<Line>, generation: u64) {
+    line.send_if_modified(|line| {
+        let ours = line.generation == generation && matches!(line.state, State::Up(_));
         if ours {
-            link.state = State::Opening;
+            line.state = State::Opening;
         }
         ours
     });
@@ -167,17 +177,30 @@ fn give_up(link: &watch::Sender<Link>, generation: u64) {
 
 /// Keeps a connection as long as there is a server, and tries for ever to get one. Logs what
 /// changes, once.
-async fn supervise(client: Client, name: String, link: Arc<watch::Sender<Link>>) {
+async fn supervise(
+    mut whereabouts: Whereabouts<Server>,
+    name: String,
+    line: Arc<watch::Sender<Line>>,
+) {
     let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
     let mut away = false;
     loop {
-        match connect(&client).await {
-            Ok(connection) => {
+        match meet(&mut whereabouts).await {
+            Ok((server, connection)) => {
                 if std::mem::take(&mut away) {
-                    tracing::info!(remote.name = name, "the remote tier is back");
+                    tracing::info!(
+                        remote.name = name,
+                        remote.server = server.address(),
+                        "a server of the remote tier is back"
+                    );
                 }
                 let begun = Instant::now();
-                keep(connection, &link).await;
+                let kept = keep(&server, connection, &line, &mut whereabouts).await;
+                if kept == Kept::UntilMoved {
+                    tracing::info!(remote.name = name, "the remote tier has another primary");
+                    continue;
+                }
+                whereabouts.lost();
                 if begun.elapsed() >= HEARTBEAT {
                     backoff.reset();
                     continue;
@@ -188,7 +211,7 @@ async fn supervise(client: Client, name: String, link: Arc<watch::Sender<Link>>)
                 let pause = backoff.pause();
                 if !is_accident {
                     let down = State::Down(Error::Failed(Arc::new(Unstable)));
-                    link.send_modify(|link| link.state = down);
+                    line.send_modify(|line| line.state = down);
                     tokio::time::sleep(pause).await;
                 }
             }
@@ -197,53 +220,67 @@ async fn supervise(client: Client, name: String, link: Arc<watch::Sender<Link>>)
                     tracing::warn!(
                         remote.name = name,
                         error = &error as &dyn std::error::Error,
-                        "the remote tier is away; going on without it"
+                        "a server of the remote tier is away; going on without it"
                     );
                 }
-                link.send_modify(|link| link.state = State::Down(error));
-                tokio::time::sleep(backoff.pause()).await;
+                whereabouts.lost();
+                line.send_modify(|line| line.state = State::Down(error));
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.pause()) => {}
+                    () = whereabouts.moved() => {}
+                }
             }
         }
     }
 }
 
-async fn connect(client: &Client) -> Result<MultiplexedConnection, Error> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(RESPONSE))
-        .set_pipeline_buffer_size(256);
-    let connecting = client.get_multiplexed_async_connection_with_config(&config);
-    match tokio::time::timeout(CONNECT, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(failure(error)),
-        Err(_) => Err(Error::Timeout(CONNECT)),
-    }
+async fn meet(
+    whereabouts: &mut Whereabouts<Server>,
+) -> Result<(Server, MultiplexedConnection), Error> {
+    let server = whereabouts.get().await?;
+    let connection = server.connect().await?;
+    Ok((server, connection))
 }
 
-/// Offers the connection until somebody finds it broken or it gives no sign of life.
-async fn keep(connection: MultiplexedConnection, link: &watch::Sender<Link>) {
-    let generation = link.borrow().generation + 1;
-    link.send_replace(Link {
+#[derive(PartialEq, Eq)]
+enum Kept {
+    UntilBroken,
+    UntilMoved,
+}
+
+/// Offers the connection until somebody finds it broken, it gives no sign of life, or the server
+/// to be connected to is another.
+async fn keep(
+    server: &Server,
+    connection: MultiplexedConnection,
+    line: &watch::Sender<Line>,
+    whereabouts: &mut Whereabouts<Server>,
+) -> Kept {
+    let generation = line.borrow().generation + 1;
+    line.send_replace(Line {
         generation,
         state: State::Up(connection.clone()),
     });
-    let mut watched = link.subscribe();
-    tokio::select! {
-        _ = watched.wait_for(|link| !matches!(link.state, State::Up(_))) => {}
-        () = silence(connection) => give_up(link, generation),
-    }
+    let mut watched = line.subscribe();
+    let kept = tokio::select! {
+        _ = watched.wait_for(|line| !matches!(line.state, State::Up(_))) => Kept::UntilBroken,
+        () = silence(server, connection) => Kept::UntilBroken,
+        () = whereabouts.moved() => Kept::UntilMoved,
+    };
+    give_up(line, generation);
+    kept
 }
 
-/// Returns when the peer has been silent for too long.
-async fn silence(mut connection: MultiplexedConnection) {
-    let ping = redis::cmd("PING");
+/// Returns when the peer has been silent for too long, or is not what it was.
+async fn silence(server: &Server, mut connection: MultiplexedConnection) {
     let mut misses = 0;
     let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
     while misses < MISSES {
         beat.tick().await;
-        let sign = tokio::time::timeout(SIGN_OF_LIFE, connection.send_packed_command(&ping)).await;
+        let sign = tokio::time::timeout(SIGN_OF_LIFE, server.sign_of_life(&mut connection)).await;
         match sign {
-            Ok(Ok(_)) => misses = 0,
+            Ok(Ok(true)) => misses = 0,
+            Ok(Ok(false)) => return,
             Ok(Err(error)) if is_lost(&error) => return,
             Ok(Err(_)) | Err(_) => misses += 1,
         }

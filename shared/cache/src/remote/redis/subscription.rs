@@ -3,22 +3,27 @@
 //! That commands work says nothing about it, so it has a heartbeat of its own, on its own
 //! connection; and a subscriber is told `Up` only once the server has confirmed.
 
-use super::{CONNECT, HEARTBEAT, MISSES, PAUSES, SIGN_OF_LIFE};
-use crate::remote::Event;
+use super::server::Server;
+use super::tasks::Tasks;
+use super::whereabouts::Whereabouts;
+use super::{HEARTBEAT, MISSES, PAUSES, SIGN_OF_LIFE};
 use crate::remote::backoff::Backoff;
 use crate::remote::outlet::Outlet;
+use crate::remote::{Error, Event};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use redis::RedisError;
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, RedisError};
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
-/// Who listens, and the way to wake the task that listens for them.
-pub(super) struct Subscription(Arc<Registry>);
+/// Who listens, and the task that listens for them.
+pub(super) struct Subscription {
+    registry: Arc<Registry>,
+    _tasks: Tasks,
+}
 
 #[derive(Default)]
 struct Registry {
@@ -28,36 +33,44 @@ struct Registry {
 
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("connecting took longer than {0:?}")]
-    Connecting(Duration),
     #[error("the subscription was not confirmed within {0:?}")]
     Unconfirmed(Duration),
     #[error("the connection was closed")]
     Closed,
     #[error("no sign of life")]
     Silent,
+    #[error("another server is the right one now")]
+    Moved,
     #[error(transparent)]
     Failed(#[from] RedisError),
+    #[error(transparent)]
+    Remote(#[from] Error),
 }
 
 impl Subscription {
-    /// The second half is the supervisor, which runs until it is dropped.
-    pub(super) fn new(client: Client, name: String) -> (Self, impl Future<Output = ()>) {
+    /// Begins to listen as soon as somebody subscribes. `name` is for the log.
+    pub(super) fn open(whereabouts: Whereabouts<Server>, name: &str) -> Result<Self, Error> {
         let registry = Arc::<Registry>::default();
-        (
-            Self(Arc::clone(&registry)),
-            supervise(client, name, registry),
-        )
+        let tasks = Tasks::here()?;
+        tasks.run(supervise(
+            whereabouts,
+            name.to_owned(),
+            Arc::clone(&registry),
+        ));
+        Ok(Self {
+            registry,
+            _tasks: tasks,
+        })
     }
 
     pub(super) fn subscribe(&self, channel: &str) -> mpsc::Receiver<Event> {
         let (outlet, events) = Outlet::new();
-        self.0
+        self.registry
             .channels()
             .entry(channel.to_owned())
             .or_default()
             .push(outlet);
-        self.0.changed.notify_one();
+        self.registry.changed.notify_one();
         events
     }
 }
@@ -65,7 +78,7 @@ impl Subscription {
 impl Drop for Subscription {
     /// Nothing will be delivered any more: receivers see the end.
     fn drop(&mut self) {
-        self.0.channels().clear();
+        self.registry.channels().clear();
     }
 }
 
@@ -103,7 +116,7 @@ impl Registry {
 }
 
 /// Rebuilds the connection for ever, with bounded pauses. Logs what changes, once.
-async fn supervise(client: Client, name: String, registry: Arc<Registry>) {
+async fn supervise(mut whereabouts: Whereabouts<Server>, name: String, registry: Arc<Registry>) {
     let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
     let mut away = false;
     loop {
@@ -112,12 +125,15 @@ async fn supervise(client: Client, name: String, registry: Arc<Registry>) {
             registry.changed.notified().await;
         }
         let begun = Instant::now();
-        let broken = match connect(&client).await {
+        let broken = match connect(&mut whereabouts).await {
             Ok((sink, stream)) => {
                 if std::mem::take(&mut away) {
                     tracing::info!(remote.name = name, "hints arrive again");
                 }
-                listen(sink, stream, &registry).await
+                tokio::select! {
+                    broken = listen(sink, stream, &registry) => broken,
+                    () = whereabouts.moved() => Broken::Moved,
+                }
             }
             Err(broken) => broken,
         };
@@ -130,18 +146,25 @@ async fn supervise(client: Client, name: String, registry: Arc<Registry>) {
                 "hints do not arrive; polling goes on"
             );
         }
+        if matches!(broken, Broken::Moved) {
+            continue;
+        }
+        whereabouts.lost();
         if begun.elapsed() > 2 * HEARTBEAT {
             backoff.reset();
         }
-        tokio::time::sleep(backoff.pause()).await;
+        tokio::select! {
+            () = tokio::time::sleep(backoff.pause()) => {}
+            () = whereabouts.moved() => {}
+        }
     }
 }
 
-async fn connect(client: &Client) -> Result<(PubSubSink, PubSubStream), Broken> {
-    match tokio::time::timeout(CONNECT, client.get_async_pubsub()).await {
-        Ok(connected) => Ok(connected?.split()),
-        Err(_) => Err(Broken::Connecting(CONNECT)),
-    }
+async fn connect(
+    whereabouts: &mut Whereabouts<Server>,
+) -> Result<(PubSubSink, PubSubStream), Broken> {
+    let server = whereabouts.get().await?;
+    Ok(server.listen().await?.split())
 }
 
 /// Serves one connection to its end. The three go on side by side: neither a slow confirmation
