@@ -177,6 +177,24 @@ impl Sentinel {
         .await
     }
 
+    /// Waits until all servers run, and all but the primary are its replicas and in step.
+    pub async fn wait_replicated(&self, deadline: Duration) -> Result<()> {
+        wait_until("replicas in step", deadline, async || {
+            let Ok(primary) = self.primary() else {
+                return false;
+            };
+            let follows = format!("master_port:{}\r", primary.address().port());
+            self.servers.iter().all(|server| {
+                let info = server.command(&["INFO", "replication"]);
+                let is_in_step = |info: String| {
+                    info.contains(&follows) && info.contains("master_link_status:up")
+                };
+                server.address() == primary.address() || info.is_ok_and(is_in_step)
+            })
+        })
+        .await
+    }
+
     /// SIGKILL to all servers, not to the sentinels.
     pub fn stop(&self) -> Result<()> {
         self.servers.iter().try_for_each(Redis::stop)
