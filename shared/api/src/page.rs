@@ -134,6 +134,29 @@ mod tests {
         }
 
         #[test]
+        fn no_sealed_bytes_make_reading_panic(
+            body in proptest::collection::vec(any::<u8>(), 0..80), format in any::<bool>(),
+        ) {
+            let mut bytes = body;
+            if let (true, Some(first)) = (format, bytes.first_mut()) {
+                *first = FORMAT;
+            }
+            bytes.extend(check(&bytes));
+            let token = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+            let read = Query::new("ListRows", &[]).position(&token, own);
+            prop_assert!(read.is_err(), "it is of no list");
+        }
+
+        #[test]
+        fn a_token_that_is_too_long_is_refused_unread(length in MOST_BYTES..8 * MOST_BYTES) {
+            let token = Query::new("ListRows", &[]).token(&vec![7; length]);
+            let read = Query::new("ListRows", &[]).position(&token, |_| -> Option<()> {
+                panic!("it is not read")
+            });
+            prop_assert!(read.is_err());
+        }
+
+        #[test]
         fn no_text_makes_reading_panic(text in "\\PC{0,60}") {
             let _ = Query::new("ListRows", &[]).position(&text, own);
         }

@@ -191,3 +191,7 @@ pub(crate) fn tags(from: &mut Bytes) -> Option<Vec<Tag>> {
     }
     (0..count).map(|_| fixed(from).map(Tag)).collect()
 }
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;
