@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use larder::remote::guard::{Guard, Limits};
 use larder::remote::{Event, Item, Remote, open};
 use larder_testkit::{cluster, sentinel, wait_until};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -406,6 +407,33 @@ mod clusters {
             assert_eq!((gets(primary)?, gets(replica)?), (false, true));
         }
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_silent_replica_is_passed_over_as_soon_as_a_guard_lost_its_patience() -> Result<()> {
+        let servers = cluster::start()?;
+        let remote = open(&servers.url())?;
+        wait_reachable(&remote).await?;
+        let guard = Guard::new(remote, Limits::default());
+        let replicas = servers.nodes().split_off(3);
+        replicas.iter().try_for_each(|replica| replica.pause())?;
+        let begun = Instant::now();
+        let mut failures = 0;
+        for key in many_keys().iter().take(30) {
+            let found = guard.get(std::slice::from_ref(key)).await;
+            match found {
+                Ok(found) => assert!(found[0].is_some()),
+                Err(_) => failures += 1,
+            }
+        }
+        // One for each replica; and it took less than the heartbeat needs.
+        ensure!((1..=3).contains(&failures), "{failures} reads failed");
+        ensure!(
+            begun.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
+        replicas.iter().try_for_each(|replica| replica.resume())
     }
 
     #[tokio::test]

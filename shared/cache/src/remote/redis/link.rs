@@ -9,7 +9,7 @@ use crate::remote::backoff::Backoff;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ pub(super) struct Link {
     whereabouts: Whereabouts<Server>,
     line: Arc<watch::Sender<Line>>,
     waiting: AtomicUsize,
+    /// Somebody lost their patience, and no answer has come since.
+    doubted: Arc<AtomicBool>,
     _tasks: Tasks,
 }
 
@@ -49,16 +51,20 @@ impl Link {
             generation: 0,
             state: State::Opening,
         }));
+        let doubted = Arc::<AtomicBool>::default();
+        let supervisor = Supervisor {
+            whereabouts: whereabouts.clone(),
+            name: name.to_owned(),
+            line: Arc::clone(&line),
+            doubted: Arc::clone(&doubted),
+        };
         let tasks = Tasks::here()?;
-        tasks.run(supervise(
-            whereabouts.clone(),
-            name.to_owned(),
-            Arc::clone(&line),
-        ));
+        tasks.run(supervisor.run());
         Ok(Self {
             whereabouts,
             line,
             waiting: AtomicUsize::new(0),
+            doubted,
             _tasks: tasks,
         })
     }
@@ -70,7 +76,7 @@ impl Link {
         if request.is_empty() {
             return Ok(Vec::new());
         }
-        let _place = self.enter()?;
+        let place = self.enter()?;
         let (generation, mut connection) = self.connection().await?;
         let answers = match send(&mut connection, request).await {
             Err(error) if is_lost(&error) => {
@@ -81,15 +87,16 @@ impl Link {
             answers => answers,
         }
         .map_err(failure)?;
+        place.leave_content();
         if answers.iter().any(is_demotion) {
             self.doubt(generation).await;
         }
         Ok(answers)
     }
 
-    /// Whether calls fail at once now.
-    pub(super) fn is_down(&self) -> bool {
-        matches!(self.line.borrow().state, State::Down(_))
+    /// Whether somebody else had better be asked: calls fail at once now, or were in vain.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed) || matches!(self.line.borrow().state, State::Down(_))
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), Error> {
@@ -128,7 +135,10 @@ impl Link {
     }
 
     fn enter(&self) -> Result<Place<'_>, Error> {
-        let place = Place(&self.waiting);
+        let place = Place {
+            link: self,
+            answered: false,
+        };
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
             return Err(Error::Failed(Arc::new(Crowded)));
         }
@@ -136,11 +146,23 @@ impl Link {
     }
 }
 
-struct Place<'a>(&'a AtomicUsize);
+/// One who waits for an answer. Who leaves without one, most often because of a guard that is
+/// less patient than we are, leaves a doubt behind.
+struct Place<'a> {
+    link: &'a Link,
+    answered: bool,
+}
+
+impl Place<'_> {
+    fn leave_content(mut self) {
+        self.answered = true;
+    }
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.link.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.link.doubted.store(!self.answered, Ordering::Relaxed);
     }
 }
 
@@ -177,69 +199,11 @@ fn give_up(line: &watch::Sender<Line>, generation: u64) {
 
 /// Keeps a connection as long as there is a server, and tries for ever to get one. Logs what
 /// changes, once.
-async fn supervise(
-    mut whereabouts: Whereabouts<Server>,
+struct Supervisor {
+    whereabouts: Whereabouts<Server>,
     name: String,
     line: Arc<watch::Sender<Line>>,
-) {
-    let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
-    let mut away = false;
-    loop {
-        match meet(&mut whereabouts).await {
-            Ok((server, connection)) => {
-                if std::mem::take(&mut away) {
-                    tracing::info!(
-                        remote.name = name,
-                        remote.server = server.address(),
-                        "a server of the remote tier is back"
-                    );
-                }
-                let begun = Instant::now();
-                let kept = keep(&server, connection, &line, &mut whereabouts).await;
-                if kept == Kept::UntilMoved {
-                    tracing::info!(remote.name = name, "the remote tier has another primary");
-                    continue;
-                }
-                whereabouts.lost();
-                if begun.elapsed() >= HEARTBEAT {
-                    backoff.reset();
-                    continue;
-                }
-                // Once is an accident. Connections that go on breaking as soon as they stand
-                // must not be rebuilt in a tight loop, nor calls wait for them.
-                let is_accident = backoff.is_fresh();
-                let pause = backoff.pause();
-                if !is_accident {
-                    let down = State::Down(Error::Failed(Arc::new(Unstable)));
-                    line.send_modify(|line| line.state = down);
-                    tokio::time::sleep(pause).await;
-                }
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut away, true) {
-                    tracing::warn!(
-                        remote.name = name,
-                        error = &error as &dyn std::error::Error,
-                        "a server of the remote tier is away; going on without it"
-                    );
-                }
-                whereabouts.lost();
-                line.send_modify(|line| line.state = State::Down(error));
-                tokio::select! {
-                    () = tokio::time::sleep(backoff.pause()) => {}
-                    () = whereabouts.moved() => {}
-                }
-            }
-        }
-    }
-}
-
-async fn meet(
-    whereabouts: &mut Whereabouts<Server>,
-) -> Result<(Server, MultiplexedConnection), Error> {
-    let server = whereabouts.get().await?;
-    let connection = server.connect().await?;
-    Ok((server, connection))
+    doubted: Arc<AtomicBool>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -248,38 +212,109 @@ enum Kept {
     UntilMoved,
 }
 
-/// Offers the connection until somebody finds it broken, it gives no sign of life, or the server
-/// to be connected to is another.
-async fn keep(
-    server: &Server,
-    connection: MultiplexedConnection,
-    line: &watch::Sender<Line>,
-    whereabouts: &mut Whereabouts<Server>,
-) -> Kept {
-    let generation = line.borrow().generation + 1;
-    line.send_replace(Line {
-        generation,
-        state: State::Up(connection.clone()),
-    });
-    let mut watched = line.subscribe();
-    let kept = tokio::select! {
-        _ = watched.wait_for(|line| !matches!(line.state, State::Up(_))) => Kept::UntilBroken,
-        () = silence(server, connection) => Kept::UntilBroken,
-        () = whereabouts.moved() => Kept::UntilMoved,
-    };
-    give_up(line, generation);
-    kept
+impl Supervisor {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        let mut away = false;
+        loop {
+            match self.meet(&mut away).await {
+                Ok((server, connection)) => {
+                    let begun = Instant::now();
+                    if self.keep(&server, connection).await == Kept::UntilMoved {
+                        tracing::info!(remote.name = self.name, "another server is the right one");
+                        continue;
+                    }
+                    self.whereabouts.lost();
+                    if begun.elapsed() >= HEARTBEAT {
+                        backoff.reset();
+                        continue;
+                    }
+                    // Once is an accident. Connections that go on breaking as soon as they stand
+                    // must not be rebuilt in a tight loop, nor calls wait for them.
+                    let is_accident = backoff.is_fresh();
+                    let pause = backoff.pause();
+                    if !is_accident {
+                        self.set_down(Error::Failed(Arc::new(Unstable)));
+                        tokio::time::sleep(pause).await;
+                    }
+                }
+                Err(error) => {
+                    self.whereabouts.lost();
+                    self.set_down(error);
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.pause()) => {}
+                        () = self.whereabouts.moved() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn meet(&mut self, away: &mut bool) -> Result<(Server, MultiplexedConnection), Error> {
+        let found = self.whereabouts.get().await;
+        let address = found.as_ref().map(Server::address).unwrap_or_default();
+        let connected = match found {
+            Ok(server) => server
+                .connect()
+                .await
+                .map(|connection| (server, connection)),
+            Err(error) => Err(error),
+        };
+        let was_away = std::mem::replace(away, connected.is_err());
+        match &connected {
+            Ok(_) if was_away => tracing::info!(
+                remote.name = self.name,
+                remote.server = address,
+                "a server of the remote tier is back"
+            ),
+            Err(error) if !was_away => tracing::warn!(
+                remote.name = self.name,
+                remote.server = address,
+                error = error as &dyn std::error::Error,
+                "a server of the remote tier is away; going on without it"
+            ),
+            _ => {}
+        }
+        connected
+    }
+
+    /// Offers the connection until somebody finds it broken, it gives no sign of life, or the
+    /// server to be connected to is another.
+    async fn keep(&mut self, server: &Server, connection: MultiplexedConnection) -> Kept {
+        self.doubted.store(false, Ordering::Relaxed);
+        let generation = self.line.borrow().generation + 1;
+        self.line.send_replace(Line {
+            generation,
+            state: State::Up(connection.clone()),
+        });
+        let mut watched = self.line.subscribe();
+        let kept = tokio::select! {
+            _ = watched.wait_for(|line| !matches!(line.state, State::Up(_))) => Kept::UntilBroken,
+            () = silence(server, connection, &self.doubted) => Kept::UntilBroken,
+            () = self.whereabouts.moved() => Kept::UntilMoved,
+        };
+        give_up(&self.line, generation);
+        kept
+    }
+
+    fn set_down(&self, error: Error) {
+        self.line
+            .send_modify(|line| line.state = State::Down(error));
+    }
 }
 
 /// Returns when the peer has been silent for too long, or is not what it was.
-async fn silence(server: &Server, mut connection: MultiplexedConnection) {
+async fn silence(server: &Server, mut connection: MultiplexedConnection, doubted: &AtomicBool) {
     let mut misses = 0;
     let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
     while misses < MISSES {
         beat.tick().await;
         let sign = tokio::time::timeout(SIGN_OF_LIFE, server.sign_of_life(&mut connection)).await;
         match sign {
-            Ok(Ok(true)) => misses = 0,
+            Ok(Ok(true)) => {
+                misses = 0;
+                doubted.store(false, Ordering::Relaxed);
+            }
             Ok(Ok(false)) => return,
             Ok(Err(error)) if is_lost(&error) => return,
             Ok(Err(_)) | Err(_) => misses += 1,

@@ -175,7 +175,7 @@ impl Map {
     }
 
     /// Who may be asked for what lies in a slot, in the order of asking: the replicas, of which
-    /// it is `turn`'s turn, then the primary; those that are away last.
+    /// it is `turn`'s turn, then the primary; those that do not answer last.
     pub(super) fn readers(&self, slot: u16, turn: usize) -> Vec<&Arc<Node>> {
         let Some(shard) = self.shard(slot) else {
             return Vec::new();
@@ -198,7 +198,7 @@ fn rotated(nodes: &[Arc<Node>], turn: usize) -> impl Iterator<Item = &Arc<Node>>
 
 fn alive_first<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> Vec<&'a Arc<Node>> {
     let mut nodes: Vec<_> = nodes.collect();
-    nodes.sort_by_key(|node| node.link.is_down());
+    nodes.sort_by_key(|node| node.link.is_doubtful());
     nodes
 }
 
