@@ -182,7 +182,9 @@ macro_rules! promises {
     ($keeps:ident: $backend:ident: $($promise:ident)*) => {
         mod $keeps {
             $(#[tokio::test] async fn $promise() -> anyhow::Result<()> {
-                super::$promise(super::Backend::$backend()?).await
+                let backend = super::Backend::$backend()?;
+                backend.works().await?;
+                super::$promise(backend).await
             })*
         }
     };

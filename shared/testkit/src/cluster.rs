@@ -6,7 +6,7 @@ use crate::{wait_blocking, wait_until};
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SLOTS: u16 = 16_384;
 const SHARDS: u16 = 3;
@@ -286,12 +286,22 @@ impl Cluster {
         self.any()?.command(&meet).map(drop)
     }
 
+    /// Waits until each node knows each other one. A greeting that a busy machine holds up for too
+    /// long is forgotten, so it is repeated.
     fn wait_acquainted(&self) -> Result<()> {
         let nodes = self.nodes();
         let known = format!("cluster_known_nodes:{}\r", nodes.len());
+        let mut greeted = Instant::now();
         wait_blocking("nodes that know each other", PATIENCE, || {
-            let mut alive = nodes.iter().filter(|node| node.is_running());
-            Ok(alive.all(|node| {
+            let alive: Vec<_> = nodes.iter().filter(|node| node.is_running()).collect();
+            if greeted.elapsed() > Duration::from_secs(2) {
+                greeted = Instant::now();
+                alive
+                    .iter()
+                    .skip(1)
+                    .try_for_each(|node| self.introduce(node))?;
+            }
+            Ok(alive.iter().all(|node| {
                 let info = node.command(&["CLUSTER", "INFO"]);
                 info.is_ok_and(|info| info.contains(&known))
             }))
