@@ -17,9 +17,12 @@ use tokio::task::JoinHandle;
 const LONG: Duration = Duration::from_secs(30);
 const PROCESSES: usize = 3;
 const ROWS: usize = 60;
-/// No read may take longer. A guarded call ends within 50 ms, and a read makes a few; the rest is
-/// for machines that are busy.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A guarded call ends within 50 ms, and a read makes a few. One in a hundred reads may be slow for
+/// other reasons, such as a machine that is busy; if reads waited for a failover, it would be all
+/// that need the remote tier meanwhile.
+const SLOW: Duration = Duration::from_secs(1);
+/// A failover takes longer than that, and memory does not wait for it.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// What was committed when, per row; the versions are 1, 2, 3, …
 type Written = Arc<Vec<RwLock<Vec<Instant>>>>;
@@ -39,6 +42,7 @@ struct Seen {
     from_memory: usize,
     from_remote: usize,
     from_source: usize,
+    slow: usize,
     longest: Duration,
     /// The longest time without an answer from memory, and the last such answer.
     longest_without: Duration,
@@ -169,8 +173,8 @@ impl Trial {
         let seen = self.seen.lock().expect("no panic under it");
         println!("{seen:?}");
         ensure!(seen.violations.is_empty(), "{:?}", seen.violations);
-        ensure!(seen.longest < PATIENCE, "a read waited too long");
-        ensure!(seen.longest_without < PATIENCE, "memory fell silent");
+        ensure!(seen.slow * 100 < seen.reads, "reads waited");
+        ensure!(seen.longest_without < SILENCE, "memory fell silent");
         ensure!(
             seen.from_memory * 2 > seen.reads,
             "memory answered too little"
@@ -182,6 +186,7 @@ impl Trial {
 impl Seen {
     fn note(&mut self, origin: &Origin, begun: Instant) {
         self.reads += 1;
+        self.slow += usize::from(begun.elapsed() > SLOW);
         self.longest = self.longest.max(begun.elapsed());
         match origin {
             Origin::L1 => {
