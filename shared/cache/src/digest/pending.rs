@@ -5,22 +5,38 @@ use crate::key::Tag;
 use crate::snapshot::{Snapshot, Token, Xid};
 use std::collections::VecDeque;
 
-/// Hints kept until a round confirms them.
-const MOST: usize = 1024;
-/// Rounds after which a hint that no round confirms is taken for a lie and forgotten.
-///
-/// Forgetting is safe. A token is then no longer honoured by that hint, and a value taken since
-/// is as old as the coverage says it is.
-const MOST_ROUNDS: u32 = 600;
+/// What bounds the list.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Limits {
+    /// Hints kept until a round confirms them.
+    pub hints: usize,
+    /// Rounds after which a hint that no round confirms is taken for a lie and forgotten. Two at
+    /// least, since the first may have been asked for before the write.
+    ///
+    /// Forgetting is safe. A token is then no longer honoured by that hint, and a value taken
+    /// since is as old as the coverage says it is.
+    pub rounds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hints: 1024,
+            rounds: 600,
+        }
+    }
+}
 
 /// The list. While it has overflowed, it vouches for nothing.
-#[derive(Default)]
-pub(crate) struct Pending {
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Pending {
+    limits: Limits,
     hints: VecDeque<Hint>,
     /// A hint was applied that the list had no room for.
     overflowed: bool,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Hint {
     xid: Xid,
     /// The hash of its tags.
@@ -30,17 +46,30 @@ struct Hint {
 }
 
 impl Pending {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            hints: VecDeque::new(),
+            overflowed: false,
+        }
+    }
+
+    /// A new life of the source: the transactions of the old one mean nothing.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limits);
+    }
+
     /// Whether this very hint is here: one that names the transaction and other tags is a lie, or
     /// the truth after a lie.
-    pub(crate) fn knows(&self, written: &Written) -> bool {
+    pub(super) fn knows(&self, written: &Written) -> bool {
         let touched = written.touched();
         let mut hints = self.hints.iter();
         hints.any(|hint| hint.xid == written.xid && hint.touched == touched)
     }
 
     /// Remembers a hint that was applied whole; false if there is no room.
-    pub(crate) fn push(&mut self, written: &Written) -> bool {
-        if self.hints.len() == MOST {
+    pub(super) fn push(&mut self, written: &Written) -> bool {
+        if self.hints.len() >= self.limits.hints {
             self.overflowed = true;
             return false;
         }
@@ -54,7 +83,7 @@ impl Pending {
     }
 
     /// Whether the token's write was applied whole by a hint of its own.
-    pub(crate) fn covers(&self, token: &Token) -> bool {
+    pub(super) fn covers(&self, token: &Token) -> bool {
         let its = |hint: &Hint| {
             hint.xid == token.xid && (token.touched == 0 || hint.touched == token.touched)
         };
@@ -62,7 +91,7 @@ impl Pending {
     }
 
     /// The transactions that touched one of these tags; `None` if that cannot be told.
-    pub(crate) fn touching(&self, tags: &[Tag]) -> Option<impl Iterator<Item = Xid>> {
+    pub(super) fn touching(&self, tags: &[Tag]) -> Option<impl Iterator<Item = Xid>> {
         let touches = |tag: &Tag| *tag == Tag::all() || tags.contains(tag);
         let concerned = move |hint: &&Hint| hint.tags.iter().any(touches);
         let hints = self.hints.iter().filter(concerned);
@@ -70,10 +99,10 @@ impl Pending {
     }
 
     /// A round has come: what it shows is confirmed, and what nothing confirms grows old.
-    pub(crate) fn confirm(&mut self, shown: &Snapshot) {
+    pub(super) fn confirm(&mut self, shown: &Snapshot) {
         self.hints.retain_mut(|hint| {
             hint.rounds += 1;
-            !shown.sees(hint.xid) && hint.rounds < MOST_ROUNDS
+            !shown.sees(hint.xid) && hint.rounds < self.limits.rounds
         });
         if self.hints.is_empty() {
             self.overflowed = false;
