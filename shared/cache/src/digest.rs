@@ -126,7 +126,8 @@ impl Digest {
 
     /// The cell of a keyspace's own tag.
     pub fn keyspace(&self, tag: Tag) -> u32 {
-        self.lock().keyspace(tag, |step| self.memory.take(step))
+        let mut ledger = self.lock();
+        ledger.keyspace(tag, self.captured(), |step| self.memory.take(step))
     }
 
     /// The cells of these tags.
@@ -217,5 +218,42 @@ impl Digest {
     /// The count of the next changes; the caller holds the lock under which it rises.
     fn next_seq(&self) -> Seq {
         self.memory.applied() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Snapshot;
+    use crate::feed::Change;
+
+    /// 1. An entry that depends on a keyspace that is not open here is being loaded.
+    /// 2. The keyspace is cleared: its line comes, and hits a hashed cell.
+    /// 3. The keyspace is opened, and gets a cell of its own.
+    /// 4. The load is done, and finds the new cell for its tag.
+    #[test]
+    fn a_keyspace_that_opens_late_moves_what_was_captured_before() {
+        let digest = Digest::new(1, 4);
+        let epoch = Epoch {
+            system: 1,
+            timeline: 1,
+        };
+        let (tag, xid) = (Tag::keyspace("late"), 5);
+        let round = |xid, changes| Round {
+            epoch,
+            snapshot: Snapshot::up_to(xid),
+            low_marked: 0,
+            low_dropped: 0,
+            changes,
+        };
+        let own = digest.keyspace(Tag::keyspace("own"));
+        digest.apply_round(None, &round(xid - 1, Vec::new()), Stamp::from_nanos(1));
+        let captured = digest.captured();
+        let since = digest.coverage();
+        let cleared = round(xid, vec![Change { tag, xid }]);
+        digest.apply_round(since.as_ref(), &cleared, Stamp::from_nanos(2));
+        digest.keyspace(tag);
+        assert!(digest.moved(own, &digest.cells(&[tag]), captured));
+        assert!(!digest.moved(own, &digest.cells(&[tag]), digest.captured()));
     }
 }

@@ -19,20 +19,13 @@ use std::collections::BTreeMap;
 pub enum Step {
     /// No cell was hit by any transaction: those that were are of another life.
     Forget,
-    /// A new cell begins as if this transaction had hit it, which moves nothing.
-    Begin {
-        /// The cell.
-        cell: u32,
-        /// The transaction.
-        xid: Xid,
-    },
     /// A change hits a cell.
     Raise {
         /// The cell.
         cell: u32,
         /// Who changed it.
         xid: Xid,
-        /// The count that this change gets.
+        /// The change's count.
         seq: Seq,
     },
     /// All changes up to this count are in the cells.
@@ -84,9 +77,10 @@ impl Ledger {
 
     /// The cell of a keyspace's own tag.
     ///
-    /// A keyspace that comes late finds a cell which nothing has hit. It starts as if the last
-    /// change of all had, since an earlier change of its tag went elsewhere.
-    pub fn keyspace(&mut self, tag: Tag, mut take: impl FnMut(Step)) -> u32 {
+    /// A keyspace that comes late finds a cell which nothing has hit, and earlier changes of its
+    /// tag went elsewhere. So it starts as if everything applied so far had hit it: who captured
+    /// before looks at a cell that moved, and who brings a label must have seen it all.
+    pub fn keyspace(&mut self, tag: Tag, applied: Seq, mut take: impl FnMut(Step)) -> u32 {
         if let Some(&cell) = self.keyspaces.get(&tag) {
             return cell;
         }
@@ -95,9 +89,10 @@ impl Ledger {
         } else {
             self.slot(tag)
         };
-        take(Step::Begin {
+        take(Step::Raise {
             cell,
             xid: self.highest,
+            seq: applied,
         });
         self.keyspaces.insert(tag, cell);
         cell

@@ -101,11 +101,6 @@ impl<A: Atomic> Memory<A> {
                     cell.xid.store(0, Ordering::Release);
                 }
             }
-            Step::Begin { cell, xid } => {
-                self.cells[cell as usize]
-                    .xid
-                    .fetch_max(xid, Ordering::Release);
-            }
             // The highest transaction first, then the count that makes readers look at it.
             Step::Raise { cell, xid, seq } => {
                 let cell = &self.cells[cell as usize];

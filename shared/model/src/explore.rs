@@ -1,0 +1,145 @@
+//! Looking at every state that can be reached, nearest first, so that what is found is told by a
+//! shortest trace; and walking at random where there are too many.
+
+use crate::check::Fall;
+use crate::world::{Action, Play, World};
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
+
+/// What a look at all states has found.
+#[derive(Debug)]
+pub struct Found {
+    /// States seen, those that cannot be told apart counted once.
+    pub states: usize,
+    /// How it falls, if it does.
+    pub fall: Option<(Vec<Action>, Fall)>,
+    /// Whether the states were too many to look at all of them.
+    pub cut_short: bool,
+}
+
+/// Every state's number, with its predecessor's and what happened in between.
+type Seen = HashMap<u64, (u64, Action), FixedState>;
+
+/// Looks at every state, and stops at the first fall or after `most` states.
+pub fn explore(play: &Play, most: usize) -> Found {
+    let start = World::new(play);
+    let mut seen = Seen::default();
+    let root = start.fingerprint();
+    seen.insert(root, (root, Action::Restart));
+    let (mut nearest, mut next) = (vec![(root, start)], Vec::new());
+    let mut actions = Vec::new();
+    while !nearest.is_empty() {
+        for (from, world) in nearest.drain(..) {
+            world.actions(play, &mut actions);
+            for &action in &actions {
+                let after = match world.after(action, play) {
+                    Ok(after) => after,
+                    Err(fall) => {
+                        let mut trace = trace(&seen, root, from);
+                        trace.push(action);
+                        return Found {
+                            states: seen.len(),
+                            fall: Some((trace, fall)),
+                            cut_short: false,
+                        };
+                    }
+                };
+                let number = after.fingerprint();
+                if let std::collections::hash_map::Entry::Vacant(new) = seen.entry(number) {
+                    new.insert((from, action));
+                    next.push((number, after));
+                }
+            }
+            if seen.len() > most {
+                return Found {
+                    states: seen.len(),
+                    fall: None,
+                    cut_short: true,
+                };
+            }
+        }
+        std::mem::swap(&mut nearest, &mut next);
+    }
+    Found {
+        states: seen.len(),
+        fall: None,
+        cut_short: false,
+    }
+}
+
+fn trace(seen: &Seen, root: u64, mut at: u64) -> Vec<Action> {
+    let mut trace = Vec::new();
+    while at != root {
+        let (from, action) = seen[&at];
+        trace.push(action);
+        at = from;
+    }
+    trace.reverse();
+    trace
+}
+
+/// Walks at random: `steps` at a time from the start, `walks` times.
+pub fn walk(play: &Play, seed: u64, walks: usize, steps: usize) -> Found {
+    let mut dice = Dice(seed);
+    let mut taken = 0;
+    let mut actions = Vec::new();
+    for _ in 0..walks {
+        let mut world = World::new(play);
+        let mut trace = Vec::new();
+        for _ in 0..steps {
+            world.actions(play, &mut actions);
+            let Some(action) = dice.pick(&actions) else {
+                break;
+            };
+            trace.push(action);
+            taken += 1;
+            world = match world.after(action, play) {
+                Ok(after) => after,
+                Err(fall) => {
+                    return Found {
+                        states: taken,
+                        fall: Some((trace, fall)),
+                        cut_short: true,
+                    };
+                }
+            };
+        }
+    }
+    Found {
+        states: taken,
+        fall: None,
+        cut_short: true,
+    }
+}
+
+/// SplitMix64: the same walk for the same seed, everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// First what kind of thing happens, then which: else a walk would do little but take one
+    /// of the many values that lie around.
+    fn pick(&mut self, actions: &[Action]) -> Option<Action> {
+        let kind = std::mem::discriminant::<Action>;
+        let mut kinds = Vec::new();
+        for action in actions {
+            if !kinds.contains(&kind(action)) {
+                kinds.push(kind(action));
+            }
+        }
+        let kinds_count = kinds.len() as u64;
+        let which = kinds.get((self.roll() % kinds_count.max(1)) as usize)?;
+        let of_kind: Vec<_> = actions
+            .iter()
+            .filter(|action| kind(action) == *which)
+            .collect();
+        let which = (self.roll() % of_kind.len() as u64) as usize;
+        Some(*of_kind[which])
+    }
+}

@@ -1,0 +1,10 @@
+//! A model of the coherence protocol.
+
+pub mod check;
+pub mod database;
+pub mod explore;
+pub mod mutant;
+pub mod process;
+mod read;
+pub mod scenario;
+pub mod world;
