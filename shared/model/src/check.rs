@@ -56,7 +56,42 @@ pub enum Fall {
     NotRescued,
 }
 
+/// What a fall costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Promise {
+    /// What every answer says of itself: proofs, tokens, labels.
+    Truth,
+    /// Who drops a value on a hint does not take it up again.
+    Hints,
+    /// The memory's own invariant.
+    Order,
+    /// A rule that refuses everything would be safe, and of no use.
+    Speed,
+}
+
+impl Promise {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Truth => "truth",
+            Self::Hints => "hints",
+            Self::Order => "order",
+            Self::Speed => "speed",
+        }
+    }
+}
+
 impl Fall {
+    /// Which promise it breaks.
+    pub fn promise(&self) -> Promise {
+        match self {
+            Self::Stale { .. } | Self::Token { .. } | Self::Told { .. } => Promise::Truth,
+            Self::Hinted { .. } => Promise::Hints,
+            Self::Ahead => Promise::Order,
+            Self::HintDropped { .. } | Self::NotRescued => Promise::Speed,
+        }
+    }
+
     /// In words.
     pub fn story(&self) -> String {
         match self {
@@ -113,7 +148,7 @@ pub(crate) struct Served {
 impl World {
     /// The memory's own invariant: who reads `applied` finds the cells as they were when it was
     /// stored.
-    pub(crate) fn check_applied(&self) -> Result<(), Fall> {
+    pub(crate) fn check_applied(&self, play: &Play) -> Result<(), Fall> {
         let applied = self.process.memory.applied();
         let ahead = |step: &Step| match *step {
             Step::Raise { seq, .. } => seq <= applied,
@@ -121,7 +156,7 @@ impl World {
         };
         let work = self.process.work.as_ref();
         match work.is_some_and(|work| work.steps.iter().any(ahead)) {
-            true => Err(Fall::Ahead),
+            true => play.minds(Fall::Ahead),
             false => Ok(()),
         }
     }
@@ -137,21 +172,21 @@ impl World {
         let shown = |at| self.shown(key, at, play) == value;
         if !(first..=self.database.now()).any(shown) {
             let reflects = reflects.as_nanos();
-            return Err(Fall::Stale {
+            return play.minds(Fall::Stale {
                 key,
                 value,
                 reflects,
             });
         }
         if let Some(index) = served.token {
-            let concerns = play.scenario.concerns(key, index);
+            let concerns = play.of_key(key, 1 << index) != 0;
             if concerns && value >> index & 1 == 0 {
-                return Err(Fall::Token { key, index });
+                return play.minds(Fall::Token { key, index });
             }
         }
-        let missing = play.scenario.of_key(key, served.hinted) & !value;
+        let missing = play.of_key(key, served.hinted) & !value;
         if missing != 0 {
-            return Err(Fall::Hinted { key, missing });
+            return play.minds(Fall::Hinted { key, missing });
         }
         Ok(())
     }
@@ -169,7 +204,7 @@ impl World {
         let missing = at.map_or(0, |at| self.shown(key, at, play) & !value);
         match missing {
             0 => Ok(()),
-            missing => Err(Fall::Told { key, missing }),
+            missing => play.minds(Fall::Told { key, missing }),
         }
     }
 
@@ -181,7 +216,7 @@ impl World {
         let newest = entry.epoch == self.database.epoch() && entry.xmin == self.database.next();
         let lies = !play.scenario.lies.is_empty() || play.lacks(Mutant::HintOfAnotherLife);
         if known && newest && !lies {
-            return Err(Fall::NotRescued);
+            return play.minds(Fall::NotRescued);
         }
         Ok(())
     }

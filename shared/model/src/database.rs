@@ -287,7 +287,9 @@ impl Database {
             (Some(since), Some(Mutant::CursorFeed)) => xid >= since.snapshot.xmax(),
             (Some(since), _) => !since.snapshot.sees(xid),
         };
+        // The highest first, as the statement in `shared/journal` has them; nothing may depend on it.
         let lines = (self.begun.iter().zip(scenario.script).enumerate())
+            .rev()
             .filter(|(index, (line, _))| {
                 view.present >> index & 1 == 1 && line.xid >= answered.low_dropped
             })

@@ -7,4 +7,5 @@ pub mod mutant;
 pub mod process;
 mod read;
 pub mod scenario;
+pub mod story;
 pub mod world;

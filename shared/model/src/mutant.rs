@@ -1,6 +1,7 @@
 //! The protocol with one rule removed, for each of its rules. The model must notice every one of
 //! them: a rule whose removal nobody notices is either superfluous, or not looked after.
 
+use crate::check::Promise;
 use crate::scenario::{self, Scenario};
 
 /// One rule removed, by what happens instead.
@@ -150,6 +151,17 @@ impl Mutant {
             LateKeyspaceHitsOwnCell => "a keyspace's line hits its hashed cell too",
             WentBackFollowed => "a round that goes back is ignored",
             JoinerUnjudged => "a joiner judges what its flight brings",
+        }
+    }
+
+    /// The promise that the rule keeps.
+    pub fn breaks(self) -> Promise {
+        use Mutant::*;
+        match self {
+            OverflowIgnored | OverflowDrainsEarly | ForgottenAtOnce => Promise::Hints,
+            PublishBeforeCells => Promise::Order,
+            HintKnownByXid | EpochKeepsXids => Promise::Speed,
+            _ => Promise::Truth,
         }
     }
 

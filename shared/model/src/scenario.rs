@@ -1,7 +1,7 @@
 //! What a run may do: a script of transactions, some keys, and which of the world's misfortunes
 //! can happen. A scenario keeps the states few enough to look at all of them.
 
-use crate::database::{Index, Set};
+use crate::database::Set;
 use larder::Tag;
 use smallvec::SmallVec;
 
@@ -18,6 +18,9 @@ pub const C: Tag = Tag(2);
 pub const K: Tag = Tag(7);
 /// Another one.
 pub const J: Tag = Tag(11);
+
+/// Every keyspace: `Tag::all()`, which is a hash.
+pub const EVERYTHING: Tag = Tag(1_064_779_664_456_547_259);
 
 /// A key: what its value depends on.
 #[derive(Clone, Copy, Debug)]
@@ -121,20 +124,29 @@ impl Scenario {
         tags.iter().copied().chain([keyspace]).collect()
     }
 
-    /// Whether a transaction changes a key's value.
-    pub fn concerns(&self, key: u8, index: Index) -> bool {
-        let tags = self.tags(key);
-        let touched = self.script[usize::from(index)];
-        (touched.iter()).any(|tag| *tag == Tag::all() || tags.contains(tag))
+    /// A tag's name in a story.
+    pub fn tag_name(tag: Tag) -> &'static str {
+        match tag {
+            A => "row A",
+            B => "row B",
+            C => "row C",
+            K => "keyspace K",
+            J => "keyspace J",
+            _ => "everything",
+        }
     }
 
-    /// Of these transactions, those that change a key's value.
-    pub fn of_key(&self, key: u8, set: Set) -> Set {
-        let concerns = |index: &usize| self.concerns(key, *index as Index);
-        let mask = (0..self.script.len())
-            .filter(concerns)
-            .fold(0, |mask, index| mask | 1 << index);
-        set & mask
+    /// The transactions that change a key's value.
+    pub fn concerning(&self, key: u8) -> Set {
+        let tags = self.tags(key);
+        let concerns = |touched: &&[Tag]| {
+            let depends = |tag: &Tag| *tag == EVERYTHING || tags.contains(tag);
+            touched.iter().any(depends)
+        };
+        let script = self.script.iter().enumerate();
+        script
+            .filter(|(_, touched)| concerns(touched))
+            .fold(0, |set, (index, _)| set | 1 << index)
     }
 }
 
@@ -156,7 +168,6 @@ pub const OVERLAPS: Scenario = Scenario {
     name: "overlaps",
     script: &[&[A], &[B], &[A]],
     aborts: true,
-    hints: true,
     loads: 1,
     polls: 2,
     takes: 1,
@@ -277,7 +288,7 @@ pub const TOLD: Scenario = Scenario {
 /// A keyspace is opened when its lines, and entries that depend on it, are there already.
 pub const KEYSPACES: Scenario = Scenario {
     name: "keyspaces",
-    script: &[&[K], &[K]],
+    script: &[&[K], &[EVERYTHING]],
     keys: &[
         Key {
             tags: &[A],
@@ -319,6 +330,71 @@ pub const COLLISION: Scenario = Scenario {
     ..QUIET
 };
 
+/// All of it at once, for walks: too many states to look at them all.
+pub const WILD: Scenario = Scenario {
+    name: "wild",
+    script: &[
+        &[A],
+        &[B],
+        &[A, C],
+        &[K],
+        &[A],
+        &[EVERYTHING],
+        &[B],
+        &[A, B],
+    ],
+    keys: &[
+        Key {
+            tags: &[A],
+            keyspace: K,
+        },
+        Key {
+            tags: &[A, B, K],
+            keyspace: J,
+        },
+    ],
+    open_keyspaces: &[J],
+    late_keyspace: Some(K),
+    fine: true,
+    aborts: true,
+    hints: true,
+    lies: &[(1, &[C]), (3, &[A]), (5, &[B, C])],
+    pending_hints: 2,
+    tokens: true,
+    loads: 8,
+    polls: 12,
+    takes: 6,
+    standby: true,
+    tells: true,
+    prunes: 2,
+    restores: 2,
+    restarts: 1,
+    feed_goes_back: true,
+    old_primary: true,
+    ..QUIET
+};
+
+/// The same with hints that come before their transactions commit. Whoever forges those can make
+/// a token vouch for less than it should, which the seal key is for; so no tokens.
+pub const WILD_AND_EARLY: Scenario = Scenario {
+    name: "wild, early hints",
+    early_hints: true,
+    tokens: false,
+    ..WILD
+};
+
+/// The same with one cell for all tags, and without lies, so that speed is looked at too.
+pub const WILD_COLLISION: Scenario = Scenario {
+    name: "wild, one cell",
+    hashed: 1,
+    lies: &[],
+    pending_hints: 9,
+    ..WILD
+};
+
+/// What is walked at random.
+pub const WALKED: &[Scenario] = &[WILD, WILD_AND_EARLY, WILD_COLLISION];
+
 /// Every scenario that is looked at as a whole.
 pub const ALL: &[Scenario] = &[
     WRITES,
@@ -336,3 +412,27 @@ pub const ALL: &[Scenario] = &[
     BACKWARDS,
     COLLISION,
 ];
+
+impl Scenario {
+    /// With more of everything that has a bound.
+    pub fn deeper(self) -> Scenario {
+        let more = |most: u8| if most == 0 { 0 } else { most + 1 };
+        Scenario {
+            loads: more(self.loads),
+            polls: more(self.polls),
+            takes: more(self.takes),
+            prunes: more(self.prunes),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_the_tag_of_all() {
+        assert_eq!(EVERYTHING, Tag::all());
+    }
+}

@@ -1,10 +1,10 @@
 //! Everything together: what can happen next, and what then is.
 
 use crate::check::Fall;
-use crate::database::{Database, Fate, Index, Moment};
+use crate::database::{Database, Fate, Index, Moment, Set};
 use crate::mutant::Mutant;
 use crate::process::{Entry, Errand, Load, Poll, Process, Work};
-use crate::scenario::Scenario;
+use crate::scenario::{KEYS, Scenario};
 use larder::Label;
 use larder::clock::Stamp;
 use larder::digest::{Applied, Hinted, Step};
@@ -87,9 +87,39 @@ pub struct Play {
     pub scenario: &'static Scenario,
     /// The rule that is missing.
     pub mutant: Option<Mutant>,
+    /// For each key, the transactions that change it.
+    concerning: [Set; KEYS],
 }
 
 impl Play {
+    /// This scenario, without this rule.
+    pub fn new(scenario: &'static Scenario, mutant: Option<Mutant>) -> Self {
+        let mut concerning = [0; KEYS];
+        for (key, set) in concerning.iter_mut().take(scenario.keys.len()).enumerate() {
+            *set = scenario.concerning(key as u8);
+        }
+        Self {
+            scenario,
+            mutant,
+            concerning,
+        }
+    }
+
+    /// Of these transactions, those that change a key's value.
+    pub(crate) fn of_key(&self, key: u8, set: Set) -> Set {
+        set & self.concerning[usize::from(key)]
+    }
+
+    /// A mutant is caught only by the promise that its rule keeps.
+    pub(crate) fn minds(&self, fall: Fall) -> Result<(), Fall> {
+        let minded = |mutant: Mutant| mutant.breaks() == fall.promise();
+        if self.mutant.is_none_or(minded) {
+            Err(fall)
+        } else {
+            Ok(())
+        }
+    }
+
     pub(crate) fn lacks(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
@@ -375,7 +405,7 @@ impl World {
             Action::LoseRound => self.process.poll = None,
             Action::Work => self.process.work(play.mutant),
             Action::BeginLoad { key } => {
-                self.check_applied()?;
+                self.check_applied(play)?;
                 self.left.loads -= 1;
                 self.process.load = Some(Load {
                     key,
@@ -449,7 +479,7 @@ impl World {
         let room = play.scenario.script.len() + play.scenario.lies.len();
         let whole_list = play.scenario.pending_hints >= room && written.epoch == token.epoch;
         if hinted == Hinted::Known && whole_list && !process.ledger.covers(&token) {
-            return Err(Fall::HintDropped { index });
+            return play.minds(Fall::HintDropped { index });
         }
         Ok(())
     }
@@ -524,8 +554,8 @@ impl World {
     }
 
     /// What a key's value was at a moment.
-    pub(crate) fn shown(&self, key: u8, at: Moment, play: &Play) -> crate::database::Set {
-        play.scenario.of_key(key, self.database.view(at).present)
+    pub(crate) fn shown(&self, key: u8, at: Moment, play: &Play) -> Set {
+        play.of_key(key, self.database.view(at).present)
     }
 }
 
