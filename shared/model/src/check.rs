@@ -4,7 +4,7 @@
 //! everything committed before `proven_at`" reads: the value is what the database showed at that
 //! moment or at a later one.
 
-use crate::database::{Index, Set};
+use crate::database::{Fate, Index, Set};
 use crate::mutant::Mutant;
 use crate::process::Entry;
 use crate::world::{Play, World};
@@ -155,7 +155,7 @@ impl World {
             _ => false,
         };
         let work = self.process.work.as_ref();
-        match work.is_some_and(|work| work.steps.iter().any(ahead)) {
+        match work.is_some_and(|work| work.changes && work.steps.iter().any(ahead)) {
             true => play.minds(Fall::Ahead),
             false => Ok(()),
         }
@@ -179,8 +179,10 @@ impl World {
             });
         }
         if let Some(index) = served.token {
+            // A write that a restore has undone is nowhere to be seen.
+            let exists = self.database.begun[usize::from(index)].fate == Fate::Committed;
             let concerns = play.of_key(key, 1 << index) != 0;
-            if concerns && value >> index & 1 == 0 {
+            if exists && concerns && value >> index & 1 == 0 {
                 return play.minds(Fall::Token { key, index });
             }
         }

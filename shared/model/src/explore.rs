@@ -98,7 +98,7 @@ pub fn walk(play: &Play, seed: u64, walks: usize, steps: usize) -> Found {
                 Err(fall) => {
                     return Found {
                         states: taken,
-                        fall: Some((trace, fall)),
+                        fall: Some(shorter(play, trace, fall)),
                         cut_short: true,
                     };
                 }
@@ -112,6 +112,39 @@ pub fn walk(play: &Play, seed: u64, walks: usize, steps: usize) -> Found {
     }
 }
 
+/// The trace without all that the fall can do without.
+fn shorter(play: &Play, mut trace: Vec<Action>, mut fall: Fall) -> (Vec<Action>, Fall) {
+    let mut at = trace.len();
+    while at > 0 {
+        at -= 1;
+        let mut without = trace.clone();
+        without.remove(at);
+        if let Some((length, still)) = falls(play, &without) {
+            without.truncate(length);
+            (trace, fall) = (without, still);
+            at = trace.len();
+        }
+    }
+    (trace, fall)
+}
+
+/// Where a trace falls, if it can be gone and does.
+fn falls(play: &Play, trace: &[Action]) -> Option<(usize, Fall)> {
+    let mut world = World::new(play);
+    let mut actions = Vec::new();
+    for (index, action) in trace.iter().enumerate() {
+        world.actions(play, &mut actions);
+        if !actions.contains(action) {
+            return None;
+        }
+        world = match world.after(*action, play) {
+            Ok(after) => after,
+            Err(fall) => return Some((index + 1, fall)),
+        };
+    }
+    None
+}
+
 /// SplitMix64: the same walk for the same seed, everywhere.
 struct Dice(u64);
 
@@ -123,8 +156,8 @@ impl Dice {
         mixed ^ mixed >> 31
     }
 
-    /// First what kind of thing happens, then which: else a walk would do little but take one
-    /// of the many values that lie around.
+    /// First what kind of thing happens, then which: else a walk would do little but take one of
+    /// the many values that lie around. What has an end comes seldom, or it would come early.
     fn pick(&mut self, actions: &[Action]) -> Option<Action> {
         let kind = std::mem::discriminant::<Action>;
         let mut kinds = Vec::new();
@@ -133,13 +166,27 @@ impl Dice {
                 kinds.push(kind(action));
             }
         }
-        let kinds_count = kinds.len() as u64;
-        let which = kinds.get((self.roll() % kinds_count.max(1)) as usize)?;
-        let of_kind: Vec<_> = actions
-            .iter()
-            .filter(|action| kind(action) == *which)
-            .collect();
-        let which = (self.roll() % of_kind.len() as u64) as usize;
-        Some(*of_kind[which])
+        loop {
+            let which = *kinds.get(self.below(kinds.len()))?;
+            let of_kind = || actions.iter().filter(|action| kind(action) == which);
+            let action = *of_kind().nth(self.below(of_kind().count()))?;
+            let seldom = matches!(
+                action,
+                Action::Begin
+                    | Action::Abort(_)
+                    | Action::Mark
+                    | Action::Drop
+                    | Action::Restore { .. }
+                    | Action::Restart
+                    | Action::LoseRound
+            );
+            if !seldom || kinds.len() == 1 || self.below(8) == 0 {
+                return Some(action);
+            }
+        }
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.roll() % end.max(1) as u64) as usize
     }
 }

@@ -153,6 +153,8 @@ pub struct Work {
     pub steps: VecDeque<Step>,
     /// The ledger as others find it when the lock is given back.
     pub ledger: Ledger,
+    /// Whether these are changes; opening a keyspace is none.
+    pub changes: bool,
     /// The write whose hint this is.
     pub hint: Option<Index>,
 }
@@ -292,7 +294,7 @@ impl Process {
         self.ledger.hash(state);
         if let Some(work) = &self.work {
             work.ledger.hash(state);
-            work.hint.hash(state);
+            (work.changes, work.hint).hash(state);
             for step in &work.steps {
                 match *step {
                     Step::Raise { cell, xid, seq } => (cell, xid, seq > applied).hash(state),

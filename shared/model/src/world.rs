@@ -572,6 +572,8 @@ impl Play {
 impl Process {
     /// Takes the lock: what follows happens step by step.
     fn begin_work(&mut self, ledger: larder::digest::Ledger, mut steps: Vec<Step>, play: &Play) {
+        let publishes = |step: &Step| matches!(step, Step::Publish(_));
+        let changes = steps.iter().any(publishes);
         let count = |step: &Step| match step {
             Step::Forget => 0,
             Step::Raise { .. } => 1,
@@ -591,6 +593,7 @@ impl Process {
         self.work = Some(Work {
             steps: steps.into(),
             ledger,
+            changes,
             hint: None,
         });
     }
