@@ -166,7 +166,7 @@ impl World {
     }
 
     fn token(&self, index: Index, play: &Play) -> Token {
-        self.database.token(index, play.scenario)
+        self.database.token(index, play.touched(index))
     }
 
     /// The test of a value from elsewhere, and the entry that it becomes.

@@ -8,6 +8,9 @@ use smallvec::SmallVec;
 /// At most this many keys.
 pub const KEYS: usize = 2;
 
+/// At most this many transactions.
+pub const SCRIPT: usize = 8;
+
 /// Rows; with four hashed cells each has one of its own.
 pub const A: Tag = Tag(0);
 /// Another row.
@@ -214,7 +217,7 @@ pub const LIVES: Scenario = Scenario {
     hints: true,
     tokens: true,
     loads: 1,
-    polls: 3,
+    polls: 2,
     takes: 1,
     restores: 1,
     ..QUIET

@@ -1,10 +1,10 @@
 //! Everything together: what can happen next, and what then is.
 
 use crate::check::Fall;
-use crate::database::{Database, Fate, Index, Moment, Set};
+use crate::database::{Database, Fate, Index, Moment, SOURCE, Set};
 use crate::mutant::Mutant;
 use crate::process::{Entry, Errand, Load, Poll, Process, Work};
-use crate::scenario::{KEYS, Scenario};
+use crate::scenario::{KEYS, SCRIPT, Scenario};
 use larder::Label;
 use larder::clock::Stamp;
 use larder::digest::{Applied, Hinted, Step};
@@ -89,6 +89,8 @@ pub struct Play {
     pub mutant: Option<Mutant>,
     /// For each key, the transactions that change it.
     concerning: [Set; KEYS],
+    /// For each transaction, the hash of what it touches, which its token carries.
+    touched: [u64; SCRIPT],
 }
 
 impl Play {
@@ -98,16 +100,31 @@ impl Play {
         for (key, set) in concerning.iter_mut().take(scenario.keys.len()).enumerate() {
             *set = scenario.concerning(key as u8);
         }
+        let mut touched = [0; SCRIPT];
+        for (hash, tags) in touched.iter_mut().zip(scenario.script) {
+            let written = Written {
+                epoch: Database::default().epoch(),
+                xid: 0,
+                tags: tags.to_vec(),
+            };
+            *hash = written.token(SOURCE).touched;
+        }
         Self {
             scenario,
             mutant,
             concerning,
+            touched,
         }
     }
 
     /// Of these transactions, those that change a key's value.
     pub(crate) fn of_key(&self, key: u8, set: Set) -> Set {
         set & self.concerning[usize::from(key)]
+    }
+
+    /// The hash of what a transaction touches.
+    pub(crate) fn touched(&self, index: Index) -> u64 {
+        self.touched[usize::from(index)]
     }
 
     /// A mutant is caught only by the promise that its rule keeps.
@@ -461,7 +478,7 @@ impl World {
     fn hear(&mut self, index: Index, play: &Play) -> Result<(), Fall> {
         let process = &mut self.process;
         let mut written = self.database.written(index, play.scenario);
-        let token = written.token(crate::database::SOURCE);
+        let token = written.token(SOURCE);
         if play.lacks(Mutant::HintOfAnotherLife)
             && let Some(epoch) = process.ledger.epoch()
         {
@@ -600,7 +617,7 @@ impl Process {
 
     fn hint(&mut self, written: &Written, play: &Play) -> Hinted {
         let before = &self.ledger;
-        let mut any = written.token(crate::database::SOURCE);
+        let mut any = written.token(SOURCE);
         any.touched = 0;
         if play.lacks(Mutant::HintKnownByXid) && before.covers(&any) {
             return Hinted::Known;
@@ -634,7 +651,7 @@ impl Process {
                         xid: change.xid,
                         tags,
                     };
-                    let mut any = written.token(crate::database::SOURCE);
+                    let mut any = written.token(SOURCE);
                     any.touched = 0;
                     !self.ledger.covers(&any)
                 });
