@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! larder-model                   a minute or two: what `tests/run` runs
-//! larder-model deep              an hour or so, and some 15 GB of memory
+//! larder-model deep              half an hour or more, and some 10 GB of memory
 //! larder-model tell <mutant>     how the protocol falls without that rule, step by step
 //! ```
 
@@ -39,9 +39,9 @@ fn main() -> ExitCode {
         }),
         ["deep"] => run(&Depth {
             scenarios: deeper(),
-            most_states: 40_000_000,
+            most_states: 12_000_000,
             whole: false,
-            walks: 2_000_000,
+            walks: 500_000,
             steps: 400,
         }),
         ["tell", mutant] => tell(mutant),
