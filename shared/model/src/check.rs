@@ -6,8 +6,9 @@
 
 use crate::database::{Fate, Index, Set};
 use crate::mutant::Mutant;
+use crate::play::Play;
 use crate::process::Entry;
-use crate::world::{Play, World};
+use crate::world::World;
 use larder::Label;
 use larder::clock::Stamp;
 use larder::digest::Step;

@@ -2,7 +2,8 @@
 //! shortest trace; and walking at random where there are too many.
 
 use crate::check::Fall;
-use crate::world::{Action, Play, World};
+use crate::play::Play;
+use crate::world::{Action, World};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
@@ -188,5 +189,33 @@ impl Dice {
 
     fn below(&mut self, end: usize) -> usize {
         (self.roll() % end.max(1) as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutant::Mutant;
+    use crate::scenario;
+
+    #[test]
+    fn a_missing_rule_is_told_by_a_trace_that_falls() {
+        let mutant = Mutant::LabelAfterData;
+        let play = Play::new(mutant.scenario(), Some(mutant));
+        let (trace, fall) = explore(&play, usize::MAX).fall.expect("it falls");
+        assert_eq!(falls(&play, &trace), Some((trace.len(), fall)));
+        assert_eq!(
+            explore(&Play::new(mutant.scenario(), None), 1000).fall,
+            None
+        );
+    }
+
+    #[test]
+    fn a_walk_finds_what_is_missing_and_nothing_else() {
+        let mutant = Some(Mutant::RemoteBelieved);
+        let found = walk(&Play::new(&scenario::WILD, mutant), 1, 1000, 200);
+        assert!(found.fall.is_some());
+        let found = walk(&Play::new(&scenario::WILD, None), 1, 1000, 200);
+        assert_eq!(found.fall, None);
     }
 }

@@ -8,9 +8,9 @@
 
 use larder_model::explore::{Found, explore, walk};
 use larder_model::mutant::Mutant;
+use larder_model::play::Play;
 use larder_model::scenario::{self, Scenario};
 use larder_model::story;
-use larder_model::world::Play;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

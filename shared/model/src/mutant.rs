@@ -6,7 +6,7 @@ use crate::scenario::{self, Scenario};
 
 /// One rule removed, by what happens instead.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs, reason = "`rule` says it in words")]
+#[expect(missing_docs, reason = "`rule` says it in words")]
 pub enum Mutant {
     LabelAfterData,
     XmaxAsLabel,

@@ -4,8 +4,9 @@
 use crate::check::{Fall, Served};
 use crate::database::{Index, SOURCE};
 use crate::mutant::Mutant;
+use crate::play::{Play, stamp};
 use crate::process::{Entry, Errand, Process, Reader, Stage};
-use crate::world::{Play, World, stamp};
+use crate::world::World;
 use larder::clock::Stamp;
 use larder::digest::{Cells, Refused};
 use larder::judge::{self, Verdict};

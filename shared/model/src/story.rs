@@ -1,8 +1,9 @@
 //! A trace in words.
 
 use crate::check::names;
+use crate::play::Play;
 use crate::scenario::Scenario;
-use crate::world::{Action, Play, World};
+use crate::world::{Action, World};
 
 /// What happened, a line for each action.
 pub fn tell(play: &Play, trace: &[Action]) -> Vec<String> {
