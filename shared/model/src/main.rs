@@ -86,7 +86,15 @@ fn run(depth: &Depth) -> ExitCode {
             Job::Whole(play) | Job::Without(play, _) => explore(play, depth.most_states),
             Job::Walk(play, seed) => walk(play, *seed, depth.walks, depth.steps),
         };
-        (found, began.elapsed().as_secs_f32())
+        let seconds = began.elapsed().as_secs_f32();
+        if !depth.whole
+            && let Job::Whole(play) | Job::Walk(play, _) = job
+        {
+            // It takes long: who waits sees that it goes on, and a fall at once.
+            eprintln!("{}: {} in {seconds:.0} s", play.scenario.name, found.states);
+            fallen(play, &found);
+        }
+        (found, seconds)
     });
 
     println!("The protocol, with every rule:\n");
