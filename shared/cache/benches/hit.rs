@@ -100,7 +100,18 @@ fn overhead(source: &larder::Source, keys: &[String]) {
     });
     let own: usize = keys.iter().map(|key| key.len() * 21).sum();
     let each = (held.bytes_current - own as i64) / keys.len() as i64;
-    println!("memory beyond key and value: {each} bytes an entry");
+    let bare: moka::sync::Cache<String, Bytes> = moka::sync::Cache::builder()
+        .max_capacity(64 << 20)
+        .weigher(|_, v: &Bytes| v.len() as u32)
+        .build();
+    let held = allocation_counter::measure(|| {
+        for key in keys {
+            bare.insert(key.clone(), Bytes::from(key.repeat(20)));
+        }
+        bare.run_pending_tasks();
+    });
+    let bare_each = (held.bytes_current - own as i64) / keys.len() as i64;
+    println!("memory beyond key and value: {each} bytes an entry; in bare moka {bare_each}");
 }
 
 fn timed(threads: usize, keys: &Arc<Vec<String>>, work: impl Fn(&[String]) + Sync) -> f64 {

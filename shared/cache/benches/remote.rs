@@ -156,8 +156,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.expect("a runtime").block_on(async {
-        let table = Arc::new(Table::default());
+    let table = Arc::new(Table::default());
+    let keys = runtime.expect("a runtime").block_on(async {
         let filler = node(&url, &table, 64 << 20).await;
         let keys: Vec<String> = (0..KEYS).map(|n| format!("profile-{n:06}")).collect();
         for batch in keys.chunks(50) {
@@ -172,10 +172,27 @@ fn main() {
         }
         let connection = bare(&url).await;
         single(&url, &table, &connection, &keys).await;
-        many(&url, &table, &connection, &keys).await;
+        many(
+            "fifty keys, all work on one thread",
+            &url,
+            &table,
+            &connection,
+            &keys,
+        )
+        .await;
+        keys
     });
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
+        let connection = bare(&url).await;
+        many(
+            "fifty keys, as a server waits for them",
+            &url,
+            &table,
+            &connection,
+            &keys,
+        )
+        .await;
         let table = Arc::new(Table::default());
         propagation(&url, &table).await;
         loads_per_write(&url, &table).await;
@@ -227,6 +244,7 @@ async fn single(
 }
 
 async fn many(
+    what: &str,
     url: &str,
     table: &Arc<Table>,
     connection: &redis::aio::MultiplexedConnection,
@@ -260,7 +278,7 @@ async fn many(
         let each = |time: Duration| time.as_secs_f64() * 1e6 / (KEYS / 50) as f64;
         samples.push((each(bare), each(ours)));
     }
-    print("fifty keys", samples);
+    print(what, samples);
 }
 
 fn p99(mut times: Vec<Duration>) -> (f64, f64) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment on this process's own monotonic clock, in nanoseconds. It counts the time that the
 /// machine was suspended, so a copy does not look young because its host slept.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Stamp(u64);
 
 impl Stamp {

@@ -1,60 +1,41 @@
 //! What one process knows of the changes in one source: a counter, and cells indexed by tag.
 //!
-//! Pure state: no I/O and no clock; stamps are handed in. Reading order: [`Digest::moved`] is the
-//! whole check on a hit, [`Digest::apply_round`] and [`Digest::apply_hint`] write what it reads,
-//! [`Digest::admit`] judges what comes from elsewhere.
-//!
-//! Invariant: every change visible in the coverage has hit its cell, or lies below the horizon.
-//! Invariant: who reads `applied` or `proven_at` sees the cells as they were when it was stored.
+//! Pure state: no I/O and no clock; stamps are handed in. [`Digest`] is two halves and the lock
+//! between them: the [`Memory`] that readers look at without it ([`Digest::moved`] is the whole
+//! check on a hit), and the [`Ledger`] behind it, which judges what comes from elsewhere and says
+//! by which [`Step`]s a round or a hint reaches the memory. The halves are apart so that a model
+//! can take one step at a time.
+
+mod ledger;
+mod memory;
+mod pending;
+
+pub use ledger::{Ledger, Shape, Step};
+pub use memory::{Atomic, Memory};
+pub use pending::Limits;
 
 use crate::clock::Stamp;
-use crate::feed::{Change, Coverage, Round, Written};
-use crate::judge::{self, Seq};
+use crate::feed::{Coverage, Round, Written};
+use crate::judge::Seq;
 use crate::key::Tag;
-use crate::pending::Pending;
 use crate::snapshot::{Epoch, Label, Token, Xid};
 use smallvec::SmallVec;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Hashed cells of a digest, unless its maker says otherwise: 4 MiB of them.
 pub const CELLS: usize = 1 << 18;
-/// Cells for whole keyspaces. A keyspace beyond shares a hashed cell, which costs misses only.
+/// Cells for whole keyspaces.
 const KEYSPACES: usize = 256;
 /// Which cells an entry depends on, beside its keyspace's own.
 pub type Cells = SmallVec<[u32; 4]>;
 
-#[derive(Default)]
-struct Cell {
-    /// The counter when a change last hit this cell.
-    seq: AtomicU64,
-    /// The highest transaction that hit it.
-    xid: AtomicU64,
-}
-
 /// See the module's documentation.
 pub struct Digest {
     source: u64,
-    applied: AtomicU64,
-    proven_at: AtomicU64,
-    cells: Box<[Cell]>,
-    /// Hashed cells, a power of two; those of keyspaces come after.
-    hashed: usize,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// S_p with its epoch and its pruning mark; `None` at the start and after a gap.
-    coverage: Option<Coverage>,
-    /// The last epoch seen, also while the coverage is unknown.
-    epoch: Option<Epoch>,
-    horizon: Xid,
-    pending: Pending,
-    keyspaces: HashMap<Tag, u32, foldhash::fast::RandomState>,
-    /// The highest transaction applied: where the cell of a late keyspace begins.
-    highest: Xid,
+    memory: Memory,
+    /// Whoever holds it takes the ledger's steps before giving it back; nobody else writes to the
+    /// memory.
+    ledger: Mutex<Ledger>,
 }
 
 /// What became of a round.
@@ -113,68 +94,50 @@ pub enum Refused {
 impl Digest {
     /// An empty digest for the source with this hash; `cells` is rounded up to a power of two.
     pub fn new(source: u64, cells: usize) -> Self {
-        let hashed = cells.max(1).next_power_of_two();
+        let shape = Shape {
+            hashed: cells.max(1).next_power_of_two(),
+            keyspaces: KEYSPACES,
+        };
         Self {
             source,
-            applied: AtomicU64::new(0),
-            proven_at: AtomicU64::new(Stamp::NEVER.as_nanos()),
-            cells: (0..hashed + KEYSPACES).map(|_| Cell::default()).collect(),
-            hashed,
-            state: Mutex::default(),
+            memory: Memory::new(shape.hashed + shape.keyspaces),
+            ledger: Mutex::new(Ledger::new(source, shape, Limits::default())),
         }
     }
 
     /// Notes where the digest stands; whoever is about to read the source does so first.
     #[inline]
     pub fn captured(&self) -> Seq {
-        self.applied.load(Ordering::Acquire)
+        self.memory.applied()
     }
 
     /// Everything committed before this moment, in this process's time, is in the cells. Must be
     /// read before [`Digest::moved`] is asked.
     #[inline]
     pub fn proven_at(&self) -> Stamp {
-        Stamp::from_nanos(self.proven_at.load(Ordering::Acquire))
+        self.memory.proven_at()
     }
 
     /// Whether something hit one of these cells after `captured`: the whole check on a hit.
     #[inline]
     pub fn moved(&self, keyspace: u32, cells: &[u32], captured: Seq) -> bool {
-        let after = |cell: u32| self.cells[cell as usize].seq.load(Ordering::Acquire) > captured;
-        after(keyspace) || cells.iter().any(|&cell| after(cell))
+        self.memory.moved(keyspace, cells, captured)
     }
 
     /// The cell of a keyspace's own tag.
-    ///
-    /// A keyspace that comes late finds a cell which nothing has hit. It starts as if the last
-    /// change of all had, since an earlier change of its tag went elsewhere.
     pub fn keyspace(&self, tag: Tag) -> u32 {
-        let mut state = self.lock();
-        if let Some(&cell) = state.keyspaces.get(&tag) {
-            return cell;
-        }
-        let free = self.hashed + state.keyspaces.len();
-        let cell = if free < self.cells.len() {
-            free as u32
-        } else {
-            self.slot(tag)
-        };
-        self.cells[cell as usize]
-            .xid
-            .fetch_max(state.highest, Ordering::Relaxed);
-        state.keyspaces.insert(tag, cell);
-        cell
+        let mut ledger = self.lock();
+        ledger.keyspace(tag, self.captured(), |step| self.memory.take(step))
     }
 
     /// The cells of these tags.
     pub fn cells(&self, tags: &[Tag]) -> Cells {
-        let state = self.lock();
-        self.resolve(&state, tags)
+        self.lock().cells(tags)
     }
 
     /// What the feed is to be asked for: the round since here.
     pub fn coverage(&self) -> Option<Coverage> {
-        self.lock().coverage.clone()
+        self.lock().coverage().cloned()
     }
 
     /// Takes a round that was asked for at `asked_at` with `since` what [`Digest::coverage`] said.
@@ -182,94 +145,23 @@ impl Digest {
     /// Rounds come one at a time, from one task. A line always moves its cell, hinted or not:
     /// hints are never believed, so a lying one can cost speed but not truth.
     pub fn apply_round(&self, since: Option<&Coverage>, round: &Round, asked_at: Stamp) -> Applied {
-        let mut state = self.lock();
-        let same_life = since.filter(|since| since.epoch == round.epoch);
-        if let Some(since) = same_life {
-            if round.low_dropped > since.low_marked {
-                state.coverage = None;
-                return Applied::Gap;
-            }
-            if !since.snapshot.within(&round.snapshot) {
-                return Applied::WentBack;
-            }
-        }
-        let whole = same_life.is_none();
-        if whole {
-            self.begin_anew(&mut state, round);
-        }
+        let mut ledger = self.lock();
         let seq = self.next_seq();
-        for change in &round.changes {
-            self.hit(&mut state, *change, seq);
-        }
-        // Readers that see this count see the cells above; those that do not find them ahead of
-        // their own and take them for moved.
-        self.applied.store(seq, Ordering::Release);
-        state.advance(round);
-        // Last: a proof vouches for all that came before it.
-        self.proven_at
-            .fetch_max(asked_at.as_nanos(), Ordering::Release);
-        Applied::Round {
-            lines: round.changes.len(),
-            whole,
-        }
-    }
-
-    /// A start, a gap, or a new life of the source: what was dropped from the journal was never
-    /// seen. Labels below the horizon prove nothing, and whatever is held or being loaded moves.
-    fn begin_anew(&self, state: &mut State, round: &Round) {
-        if state.epoch != Some(round.epoch) {
-            state.pending = Pending::default();
-            state.highest = 0;
-            // Transactions of another life say nothing of labels of this one.
-            for cell in &self.cells {
-                cell.xid.store(0, Ordering::Release);
-            }
-        }
-        state.epoch = Some(round.epoch);
-        state.horizon = round.low_dropped;
-        self.move_keyspaces(state, 0);
+        let take = |step| self.memory.take(step);
+        ledger.round((since, asked_at), round, seq, take)
     }
 
     /// Takes a hint, from this process's own writes or from a channel.
     pub fn apply_hint(&self, written: &Written) -> Hinted {
-        let mut state = self.lock();
-        if state.epoch != Some(written.epoch) {
-            return Hinted::Foreign;
-        }
-        let visible = state
-            .coverage
-            .as_ref()
-            .is_some_and(|c| c.snapshot.sees(written.xid));
-        if visible || state.pending.knows(written) {
-            return Hinted::Known;
-        }
-        let seq = self.next_seq();
-        for &tag in &written.tags {
-            self.hit(
-                &mut state,
-                Change {
-                    tag,
-                    xid: written.xid,
-                },
-                seq,
-            );
-        }
-        self.applied.store(seq, Ordering::Release);
-        match state.pending.push(written) {
-            true => Hinted::Applied,
-            false => Hinted::Overflowed,
-        }
+        let mut ledger = self.lock();
+        ledger.hint(written, self.next_seq(), |step| self.memory.take(step))
     }
 
     /// Moves these tags on nobody's authority: for a source that has no feed, whose values live
     /// for Δ, and for what an operator wants gone from this process.
     pub fn touch(&self, tags: &[Tag]) {
-        let mut state = self.lock();
-        let seq = self.next_seq();
-        for &tag in tags {
-            self.hit(&mut state, Change { tag, xid: 0 }, seq);
-        }
-        self.applied.store(seq, Ordering::Release);
+        let mut ledger = self.lock();
+        ledger.touch(tags, 0, self.next_seq(), |step| self.memory.take(step));
     }
 
     /// Judges a value from elsewhere by its label: one from the remote tier, from a standby, or
@@ -279,21 +171,8 @@ impl Digest {
     /// since nothing is applied in between, the value reflects all that was applied before it.
     pub fn admit(&self, label: &Label, tags: &[Tag]) -> Result<Admission, Refused> {
         let proven_at = self.proven_at();
-        let state = self.lock();
-        let coverage = state.coverage.as_ref().ok_or(Refused::Unknown)?;
-        if coverage.epoch != label.epoch {
-            return Err(Refused::Epoch);
-        }
-        let cells = self.resolve(&state, tags);
-        let touched = cells.iter().map(|&cell| self.touched(cell));
-        let clears = judge::label_clears(label.snapshot.xmin(), state.horizon, touched);
-        let covers = || {
-            let hints = state.pending.touching(tags);
-            hints.is_some_and(|hints| judge::label_covers(label, &coverage.snapshot, hints))
-        };
-        if !clears && !covers() {
-            return Err(Refused::Label);
-        }
+        let ledger = self.lock();
+        let cells = ledger.admit(label, tags, |cell| self.memory.touched(cell))?;
         Ok(Admission {
             captured: self.captured(),
             proven_at,
@@ -304,118 +183,77 @@ impl Digest {
     /// A new position for an entry that moved, when its label shows that it reflects what moved
     /// it: a write's hint and then its round move the entry twice, and it was loaded between.
     pub fn rescue(&self, epoch: Epoch, xmin: Xid, keyspace: u32, cells: &[u32]) -> Option<Seq> {
-        let state = self.lock();
-        if state.epoch != Some(epoch) || state.coverage.is_none() {
-            return None;
-        }
-        let captured = self.captured();
+        let ledger = self.lock();
         let all = cells.iter().chain([&keyspace]);
-        let touched = all.map(|&cell| self.touched(cell));
-        judge::label_clears(xmin, state.horizon, touched).then_some(captured)
+        let touched = all.map(|&cell| self.memory.touched(cell));
+        ledger
+            .rescues(epoch, xmin, touched)
+            .then(|| self.captured())
     }
 
     /// Whether entries that have not moved reflect the token's write. Must be asked before
     /// [`Digest::moved`].
     pub fn covers(&self, token: &Token) -> bool {
-        if token.source != self.source {
-            return true;
-        }
-        let state = self.lock();
-        if state.epoch != Some(token.epoch) {
-            return false;
-        }
-        let visible = state
-            .coverage
-            .as_ref()
-            .is_some_and(|c| c.snapshot.sees(token.xid));
-        visible || state.pending.covers(token)
+        // Of another source: nothing to look up.
+        token.source != self.source || self.lock().covers(token)
     }
 
     /// The highest transaction known to have touched these tags, as a token that asks another
     /// process for an answer that reflects it; `None` where nothing did.
     pub fn newest(&self, tags: &[Tag]) -> Option<Token> {
-        let state = self.lock();
-        let epoch = state.epoch?;
-        let cells = self.resolve(&state, tags);
-        let xid = cells.iter().map(|&cell| self.touched(cell)).max()?;
-        (xid > 0).then_some(Token {
-            source: self.source,
-            epoch,
-            xid,
-            touched: 0,
-        })
+        let ledger = self.lock();
+        ledger.newest(tags, |cell| self.memory.touched(cell))
     }
 
     /// The epoch known now.
     pub fn epoch(&self) -> Option<Epoch> {
-        self.lock().epoch
+        self.lock().epoch()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
         // Nothing that holds the lock can panic half way through a change of it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The count of the next changes; the caller holds the lock under which it rises.
     fn next_seq(&self) -> Seq {
-        // Only ever stored under the lock, which the caller holds.
-        self.applied.load(Ordering::Relaxed) + 1
-    }
-
-    fn slot(&self, tag: Tag) -> u32 {
-        (tag.0 & (self.hashed as u64 - 1)) as u32
-    }
-
-    fn touched(&self, cell: u32) -> Xid {
-        self.cells[cell as usize].xid.load(Ordering::Acquire)
-    }
-
-    fn resolve(&self, state: &State, tags: &[Tag]) -> Cells {
-        let cell = |tag| {
-            state
-                .keyspaces
-                .get(tag)
-                .copied()
-                .unwrap_or_else(|| self.slot(*tag))
-        };
-        tags.iter().map(cell).collect()
-    }
-
-    /// A change hits its cell. The tag of a keyspace hits the hashed cell too: an entry of
-    /// another keyspace may have resolved it before the keyspace was known.
-    fn hit(&self, state: &mut State, change: Change, seq: Seq) {
-        state.highest = state.highest.max(change.xid);
-        if change.tag == Tag::all() {
-            self.move_keyspaces(state, change.xid);
-        }
-        if let Some(&cell) = state.keyspaces.get(&change.tag) {
-            self.raise(cell, change.xid, seq);
-        }
-        self.raise(self.slot(change.tag), change.xid, seq);
-    }
-
-    fn move_keyspaces(&self, state: &State, xid: Xid) {
-        let seq = self.next_seq();
-        for &cell in state.keyspaces.values() {
-            self.raise(cell, xid, seq);
-        }
-    }
-
-    /// The highest transaction first, then the count that makes readers look at it.
-    fn raise(&self, cell: u32, xid: Xid, seq: Seq) {
-        let cell = &self.cells[cell as usize];
-        cell.xid.fetch_max(xid, Ordering::Release);
-        cell.seq.store(seq, Ordering::Release);
+        self.memory.applied() + 1
     }
 }
 
-impl State {
-    /// The coverage becomes the round's snapshot, and the hints that it shows are confirmed.
-    fn advance(&mut self, round: &Round) {
-        self.pending.confirm(&round.snapshot);
-        self.coverage = Some(Coverage {
-            epoch: round.epoch,
-            snapshot: round.snapshot.clone(),
-            low_marked: round.low_marked,
-        });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Snapshot;
+    use crate::feed::Change;
+
+    /// 1. An entry that depends on a keyspace that is not open here is being loaded.
+    /// 2. The keyspace is cleared: its line comes, and hits a hashed cell.
+    /// 3. The keyspace is opened, and gets a cell of its own.
+    /// 4. The load is done, and finds the new cell for its tag.
+    #[test]
+    fn a_keyspace_that_opens_late_moves_what_was_captured_before() {
+        let digest = Digest::new(1, 4);
+        let epoch = Epoch {
+            system: 1,
+            timeline: 1,
+        };
+        let (tag, xid) = (Tag::keyspace("late"), 5);
+        let round = |xid, changes| Round {
+            epoch,
+            snapshot: Snapshot::up_to(xid),
+            low_marked: 0,
+            low_dropped: 0,
+            changes,
+        };
+        let own = digest.keyspace(Tag::keyspace("own"));
+        digest.apply_round(None, &round(xid - 1, Vec::new()), Stamp::from_nanos(1));
+        let captured = digest.captured();
+        let since = digest.coverage();
+        let cleared = round(xid, vec![Change { tag, xid }]);
+        digest.apply_round(since.as_ref(), &cleared, Stamp::from_nanos(2));
+        digest.keyspace(tag);
+        assert!(digest.moved(own, &digest.cells(&[tag]), captured));
+        assert!(!digest.moved(own, &digest.cells(&[tag]), digest.captured()));
     }
 }

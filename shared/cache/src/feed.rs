@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 /// A transaction touched a tag.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Change {
     /// What was touched.
     pub tag: Tag,
@@ -15,7 +15,7 @@ pub struct Change {
 }
 
 /// How far a digest has come: what the feed needs to know to say what is new since.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Coverage {
     /// The life of the database that the snapshot belongs to.
     pub epoch: Epoch,

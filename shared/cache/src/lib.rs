@@ -171,7 +171,6 @@ pub mod load;
 mod local;
 mod memo;
 mod parcel;
-mod pending;
 pub mod policy;
 mod read;
 pub mod remote;

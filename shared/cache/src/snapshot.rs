@@ -155,7 +155,7 @@ impl fmt::Display for Snapshot {
 }
 
 /// The snapshot that a value was read under: the value reflects all that is visible in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Label {
     /// The life of the database that the snapshot belongs to.
     pub epoch: Epoch,
