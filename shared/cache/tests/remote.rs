@@ -46,7 +46,9 @@ impl Backend {
     }
 
     fn sentinel() -> Result<Self> {
-        let servers = sentinel::start()?;
+        // Nothing here wants a failover, and a busy machine must not bring one about.
+        let patient = sentinel::Setup::default().down_after(Duration::from_secs(5));
+        let servers = patient.start()?;
         Ok(Self {
             remote: open(&servers.url())?,
             hand: Hand::Sentinel(servers),
@@ -292,10 +294,11 @@ async fn a_lock_is_taken_once_until_it_runs_out(backend: Backend) -> Result<()> 
     let begun = Instant::now();
     assert_eq!(backend.remote.lock(&a, 1, short).await?, [true]);
     let taken = backend.remote.lock(&both, 2, HOUR).await?;
-    ensure!(
-        taken == [false, true] || begun.elapsed() >= short,
-        "taken twice"
-    );
+    if taken != [false, true] {
+        // It can only have run out on the way, and the hour of who got it then must not count.
+        ensure!(begun.elapsed() >= short, "taken twice");
+        backend.remote.unlock(&a, 2).await?;
+    }
     backend.advance(short);
     wait_until("the end of a lock", LONG, async || {
         backend
