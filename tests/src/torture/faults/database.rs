@@ -1,0 +1,84 @@
+//! What happens to PostgreSQL.
+
+use super::super::world::World;
+use crate::Kind;
+use anyhow::Result;
+use larder_testkit::{postgres, wait_until};
+use std::time::Duration;
+use tokio::task::block_in_place;
+use tokio::time::sleep;
+
+/// How long a standby may take to have what its primary has.
+const SOON: Duration = Duration::from_secs(20);
+const BULK: u32 = 100_000;
+
+pub(crate) async fn down(world: &World, span: Duration) -> Result<()> {
+    let _away = world.primary_up.write().await;
+    let primary = world.primary();
+    block_in_place(|| primary.stop())?;
+    sleep(span).await;
+    block_in_place(|| primary.restart())
+}
+
+/// Nothing that was acknowledged is lost: the processes lose the primary first, and the standby
+/// takes over when it has all.
+pub(crate) async fn promoted(world: &World, span: Duration) -> Result<()> {
+    let primary = world.primary();
+    let standby = block_in_place(|| primary.standby())?;
+    sleep(span / 2).await;
+    let away = world.primary_up.write().await;
+    world.nodes.iter().for_each(|node| node.database.cut());
+    let handed_over = hand_over(&primary, &standby).await;
+    let next = if handed_over.is_ok() {
+        standby
+    } else {
+        primary
+    };
+    for node in &world.nodes {
+        node.database.aim(next.address());
+        node.database.pass();
+    }
+    world.set_primary(next);
+    drop(away);
+    sleep(span / 2).await;
+    handed_over
+}
+
+async fn hand_over(primary: &postgres::Postgres, standby: &postgres::Postgres) -> Result<()> {
+    const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity \
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    wait_until("the end of all sessions", SOON, async || {
+        let others = block_in_place(|| primary.psql(OTHERS));
+        others.is_ok_and(|others| others.trim() == "0")
+    })
+    .await?;
+    let end = block_in_place(|| primary.psql("SELECT pg_current_wal_lsn()"))?;
+    let caught_up = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", end.trim());
+    wait_until("a standby that has all", SOON, async || {
+        let said = block_in_place(|| standby.psql(&caught_up));
+        said.is_ok_and(|said| said.trim() == "t")
+    })
+    .await?;
+    block_in_place(|| primary.stop())?;
+    block_in_place(|| standby.promote())
+}
+
+/// With the bulk, in the same transaction, the rows that are watched.
+pub(crate) async fn bulk_write(world: &World, span: Duration) -> Result<()> {
+    let fill = format!(
+        "INSERT INTO products (id, title, category) \
+         SELECT 'bulk-' || n, 'v1', 'bulk' FROM generate_series(1, {BULK}) n"
+    );
+    world.psql(Kind::Products, &fill).await?;
+    let mut held = world.hold(world.rows_of(Kind::Products)).await;
+    let bulk = "BEGIN; UPDATE products SET stock = stock + 1 WHERE category = 'bulk';";
+    let updated = world.update_by_hand(&mut held, (bulk, "COMMIT;")).await;
+    drop(held);
+    sleep(span).await;
+    let emptied = world.psql(
+        Kind::Products,
+        "DELETE FROM products WHERE category = 'bulk'",
+    );
+    emptied.await?;
+    updated
+}
