@@ -88,11 +88,20 @@ fn millis(span: Duration) -> String {
     format!("{:.1} ms", span.as_secs_f64() * 1000.0)
 }
 
+/// Violations that are printed with the whole history: the first ones tell most.
+const WHOLE: usize = 3;
+
 /// Prints what was found, with the histories, and says how many there are.
 pub fn print_violations(world: &World) -> usize {
     let found = world.history().violations();
-    for violation in &found {
-        eprintln!("VIOLATION {violation}");
+    for (number, violation) in found.iter().enumerate() {
+        let text = violation.to_string();
+        let shown = if number < WHOLE {
+            text.as_str()
+        } else {
+            text.lines().next().unwrap_or("")
+        };
+        eprintln!("VIOLATION {shown}");
     }
     found.len()
 }

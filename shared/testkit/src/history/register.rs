@@ -14,14 +14,22 @@ const TRAIL: usize = 24;
 /// Sessions that are remembered.
 const SESSIONS: usize = 1024;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     state: State,
-    collection: Collection,
-    /// It cannot have been seen by a read that returned before.
-    attempted: Moment,
+    /// Where the row is in this state. Several, as long as it is not known: of two writes that
+    /// would make it, the first of which had no known outcome, either may have happened.
+    collections: Vec<Attempt>,
     /// Since when it, at least, must be reflected.
     known: Option<Moment>,
+}
+
+/// A write that may have made a state.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    collection: Collection,
+    /// It cannot have been seen by a read that returned before.
+    invoked: Moment,
 }
 
 /// Something that happened to the row, for reports.
@@ -73,8 +81,10 @@ impl Register {
     pub(super) fn new(name: String) -> Self {
         let never = Entry {
             state: State::NEVER,
-            collection: NOWHERE,
-            attempted: Moment::ZERO,
+            collections: vec![Attempt {
+                collection: NOWHERE,
+                invoked: Moment::ZERO,
+            }],
             known: Some(Moment::ZERO),
         };
         Self {
@@ -184,7 +194,11 @@ impl Register {
                 _ => {}
             }
             let known = self.entries.iter().find(|entry| entry.state == shows);
-            if known.is_some_and(|entry| entry.collection != collection) {
+            let possible = |entry: &Entry| {
+                let mut all = entry.collections.iter();
+                all.any(|attempt| attempt.collection == collection)
+            };
+            if known.is_some_and(|entry| !possible(entry)) {
                 return Some(Kind::Garbled);
             }
         }
@@ -264,14 +278,15 @@ impl Register {
 
     /// The newest state that this may be a sight of, by a read that returned then.
     fn newest(&self, seen: Seen, returned: Moment) -> State {
-        let fits = |entry: &&Entry| {
-            entry.attempted <= returned
+        let fits = |attempt: &Attempt| {
+            attempt.invoked <= returned
                 && match seen {
                     Seen::Row { .. } => false,
-                    Seen::Absent => entry.collection == NOWHERE,
-                    Seen::Outside(of) => entry.collection != of,
+                    Seen::Absent => attempt.collection == NOWHERE,
+                    Seen::Outside(of) => attempt.collection != of,
                 }
         };
+        let fits = |entry: &&Entry| entry.collections.iter().any(fits);
         match seen {
             Seen::Row { version, .. } => State::version(version),
             _ => {
@@ -296,12 +311,21 @@ impl Register {
         &mut self,
         state: State,
         collection: Collection,
-        attempted: Moment,
+        invoked: Moment,
         known: Option<Moment>,
     ) {
+        let attempt = Attempt {
+            collection,
+            invoked,
+        };
         let place = self.entries.partition_point(|entry| entry.state < state);
         match self.entries.get_mut(place) {
             Some(entry) if entry.state == state => {
+                match (entry.known, known) {
+                    (None, None) => entry.collections.push(attempt),
+                    (None, Some(_)) => entry.collections.retain(|a| a.collection == collection),
+                    _ => {}
+                }
                 entry.known = match (entry.known, known) {
                     (Some(one), Some(other)) => Some(one.min(other)),
                     (one, other) => one.or(other),
@@ -313,8 +337,7 @@ impl Register {
                 place,
                 Entry {
                     state,
-                    collection,
-                    attempted,
+                    collections: vec![attempt],
                     known,
                 },
             ),

@@ -124,6 +124,27 @@ fn a_write_of_unknown_outcome_may_have_happened_or_not() {
 }
 
 #[test]
+fn of_two_writes_that_would_make_one_state_either_may_have() {
+    for (collection, other) in [(HERE, THERE), (THERE, HERE)] {
+        let history = history();
+        write(&history, 10, State::version(1));
+        let place = history.place(0);
+        history.attempt(place, at(20), State::version(2), HERE);
+        history.attempt(place, at(5000), State::version(2), THERE);
+        let seen = |collection| Seen::Row {
+            version: 2,
+            collection,
+            content: Content::Of(2),
+        };
+        assert_eq!(found(&history, &read(6000), seen(collection)), None);
+        assert_eq!(
+            found(&history, &read(6001), seen(other)),
+            Some(Kind::Garbled)
+        );
+    }
+}
+
+#[test]
 fn an_absence_before_its_delete_was_invoked_is_no_sight_of_it() {
     let history = history();
     write(&history, 10, State::version(1));
