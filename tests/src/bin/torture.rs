@@ -21,7 +21,8 @@ const LEAST_SHARE: f64 = 0.5;
 const HELP: &str = "torture [WHAT] [--seed N] [--minutes N] [--calm-seconds N] [--fault-seconds N]
         [--processes N] [--readers N] [--writers N] [--binary PATH]
 
-WHAT is `all` (each fault by itself), `nemesis` (all of them at random), or the name of a fault:
+WHAT is `all` (each fault by itself), `nemesis` (all of them at random), or faults by name, with
+commas between them:
 ";
 
 struct Settings {
@@ -47,8 +48,8 @@ impl Settings {
                 processes: 3,
                 readers: 4,
                 rest: Duration::ZERO,
-                writers: 4,
-                write_rest: Duration::from_millis(40),
+                writers: 6,
+                write_rest: Duration::from_millis(60),
             },
             binary: None,
         };
@@ -152,7 +153,10 @@ async fn drive(world: &Arc<World>, settings: &Settings, binary: &Path) -> Result
         what => {
             let faults = match what {
                 "all" => Fault::ALL.to_vec(),
-                name => vec![Fault::named(name).with_context(|| format!("there is no {name}"))?],
+                names => names
+                    .split(',')
+                    .map(|name| Fault::named(name).with_context(|| format!("there is no {name}")))
+                    .collect::<Result<_>>()?,
             };
             for fault in faults {
                 let line = under(world, fault, spell, settings.seed).await?;

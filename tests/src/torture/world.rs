@@ -126,9 +126,10 @@ impl World {
         }
         session += 1;
         tasks.spawn(reads::reader(self.clone(), session, None));
-        for _ in 0..self.load.writers {
+        for number in 0..self.load.writers as usize {
             session += 1;
-            tasks.spawn(writes::writer(self.clone(), session));
+            let home = number % self.nodes.len();
+            tasks.spawn(writes::writer(self.clone(), session, home));
         }
     }
 

@@ -29,8 +29,12 @@ enum Write {
     Delete(u64),
 }
 
-/// Writes again and again, and shows some of the tokens elsewhere.
-pub(crate) async fn writer(world: Arc<World>, session: u32) {
+/// How long a token is shown to a process that may be stopped.
+const SHOWN: Duration = Duration::from_secs(1);
+
+/// Writes again and again at one process, and shows the tokens elsewhere: a process that is
+/// stopped stops no other's writers.
+pub(crate) async fn writer(world: Arc<World>, session: u32, home: usize) {
     let mut random = SmallRng::seed_from_u64(u64::from(session));
     while !world.is_stopped() {
         tokio::time::sleep(world.load.write_rest).await;
@@ -39,7 +43,7 @@ pub(crate) async fn writer(world: Arc<World>, session: u32) {
         let Ok(mut belief) = row.belief.clone().try_lock_owned() else {
             continue;
         };
-        let node = &world.nodes[random.random_range(0..world.nodes.len())];
+        let node = &world.nodes[home];
         let Some(running) = node.running() else {
             continue;
         };
@@ -54,7 +58,8 @@ pub(crate) async fn writer(world: Arc<World>, session: u32) {
         let state = Row::state(after);
         drop(belief);
         if let (Some(token), Some(state)) = (token, state) {
-            show(&world, session, (row, state, token), &mut random).await;
+            let shown = show(&world, session, (row, state, token), &mut random);
+            let _ = tokio::time::timeout(SHOWN, shown).await;
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) async fn again_and_again(
 async fn once(fault: Fault, world: &World, random: &mut SmallRng) -> Result<()> {
     let kind = KINDS[random.random_range(0..KINDS.len())];
     let mut held = match fault {
+        // It takes its own.
+        Fault::Cascade => Vec::new(),
         Fault::Truncate => world.hold(world.rows_of(kind)).await,
         Fault::AbsenceThenInsert => some(world, kind, random, |row| row.role.comes_and_goes).await,
         _ => some(world, kind, random, |_| true).await,
