@@ -9,7 +9,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use larder_testkit::history::Tally;
 use larder_tests::torture::{
-    Fault, Load, Spell, World, finale, header, nemesis, print_violations, under,
+    Fault, Load, Spell, World, finale, header, link_cuts, nemesis, print_violations, under,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use std::time::{Duration, SystemTime};
 /// A system that always asks its database would pass all else.
 const LEAST_SHARE: f64 = 0.5;
 
-const HELP: &str = "torture [WHAT] [--seed N] [--minutes N] [--calm-seconds N] [--fault-seconds N]
+const HELP: &str =
+    "torture [WHAT] [--seed N] [--minutes N] [--calm-seconds N] [--fault-seconds N] [--cuts N]
         [--processes N] [--readers N] [--writers N] [--binary PATH]
 
-WHAT is `all` (each fault by itself), `nemesis` (all of them at random), or faults by name, with
-commas between them:
+WHAT is `all` (each fault by itself), `nemesis` (all of them at random), `link-cuts` (what a
+thousand of them leave behind), or faults by name, with commas between them:
 ";
 
 struct Settings {
@@ -31,6 +32,7 @@ struct Settings {
     minutes: f64,
     calm: f64,
     fault: f64,
+    cuts: u32,
     load: Load,
     binary: Option<PathBuf>,
 }
@@ -44,6 +46,7 @@ impl Settings {
             minutes: 10.0,
             calm: 4.0,
             fault: 5.0,
+            cuts: 1000,
             load: Load {
                 processes: 3,
                 readers: 4,
@@ -71,6 +74,7 @@ impl Settings {
                 "--minutes" => settings.minutes = value.parse()?,
                 "--calm-seconds" => settings.calm = value.parse()?,
                 "--fault-seconds" => settings.fault = value.parse()?,
+                "--cuts" => settings.cuts = value.parse()?,
                 "--processes" => settings.load.processes = value.parse()?,
                 "--readers" => settings.load.readers = value.parse()?,
                 "--writers" => settings.load.writers = value.parse()?,
@@ -143,6 +147,12 @@ async fn drive(world: &Arc<World>, settings: &Settings, binary: &Path) -> Result
     };
     let mut total = Tally::default();
     match settings.what.as_str() {
+        "link-cuts" => {
+            let flat = link_cuts(world, settings.cuts).await?;
+            println!("\n{flat}");
+            flat.check()?;
+            total.add(&world.history().take_tally());
+        }
         "nemesis" => {
             let span = Duration::from_secs_f64(settings.minutes * 60.0);
             let line = nemesis(world, settings.seed, span, |what| eprintln!("{what}")).await?;
@@ -164,6 +174,7 @@ async fn drive(world: &Arc<World>, settings: &Settings, binary: &Path) -> Result
                 if !line.errors().is_empty() {
                     eprintln!("    errors: {:?}", line.errors());
                 }
+                line.notes().iter().for_each(|note| eprintln!("    {note}"));
                 total.add(&line.total());
                 if !world.history().violations().is_empty() {
                     return Ok(total);

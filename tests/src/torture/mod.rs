@@ -8,15 +8,18 @@
 //! runs), `reads.rs` and `writes.rs` (what is asked of it), `byhand.rs` (what is done in SQL behind
 //! its back), `fault.rs` and the files below `faults/` (what goes wrong), `run.rs` (a fault between
 //! two calm spells, and what was measured), `nemesis.rs` (all of them at random), `finale.rs`
-//! (everything healed, and every copy looked at), `report.rs` (the table).
+//! (everything healed, and every copy looked at), `cuts.rs` (what a thousand broken connections
+//! leave behind), `planted.rs` (promises broken on purpose), `report.rs` (the table).
 
 mod byhand;
 mod cast;
+mod cuts;
 mod fault;
 mod faults;
 mod finale;
 mod nemesis;
 mod node;
+mod planted;
 mod reads;
 mod report;
 mod run;
@@ -24,9 +27,11 @@ mod sample;
 mod world;
 mod writes;
 
+pub use cuts::{Flat, link_cuts};
 pub use fault::Fault;
 pub use finale::finale;
 pub use nemesis::nemesis;
+pub use planted::{loose_bound, silent_triggers};
 pub use report::{Line, header, print_violations};
 pub use run::{Spell, under};
 pub use world::{Load, World};

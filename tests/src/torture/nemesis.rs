@@ -48,6 +48,9 @@ pub async fn nemesis(
         loads: [f64::NAN, loads, f64::NAN],
         statements: [None, statements, None],
         errors: std::mem::take(&mut *locked(&world.errors)),
+        proof: Duration::ZERO,
+        lines: stop.lines_since(&start),
+        notes: std::mem::take(&mut *locked(&world.notes)),
         stale: quantile(&mut latencies.stale, 0.99),
         unavailable: quantile(&mut latencies.unavailable, 0.99),
     })

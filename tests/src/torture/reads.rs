@@ -14,6 +14,7 @@ use larder_wire::names;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
@@ -22,6 +23,9 @@ use tonic::{Code, Request, Response, Status};
 const PATIENCE: Duration = Duration::from_secs(8);
 /// What a reader rests when there is nobody to ask.
 const NOBODY: Duration = Duration::from_millis(50);
+
+/// A Δ that breaks the judge's, in milliseconds.
+const LOOSE: &str = "30000";
 
 /// What to ask for.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct Asker {
     pub(crate) shown: Vec<(Place, State)>,
     /// `strong`, or nothing.
     pub(crate) strong: bool,
+    /// A Δ of one's own, in milliseconds.
+    pub(crate) within: Option<&'static str>,
 }
 
 /// What was answered.
@@ -53,11 +59,12 @@ pub(crate) struct Answered {
 /// Asks again and again, one process or any.
 pub(crate) async fn reader(world: Arc<World>, session: u32, home: Option<usize>) {
     let mut random = SmallRng::seed_from_u64(u64::from(session));
-    let asker = Asker {
+    let mut asker = Asker {
         session,
         ..Asker::default()
     };
     while !world.is_stopped() {
+        asker.within = world.loose.load(Ordering::Relaxed).then_some(LOOSE);
         let node = home.unwrap_or_else(|| random.random_range(0..world.nodes.len()));
         let question = choose(&world, &mut random);
         match world.nodes[node].running() {
@@ -281,6 +288,7 @@ fn with<T>(asker: &Asker, message: T) -> Request<T> {
             .iter()
             .map(|token| (names::TOKEN, token.as_str())),
     );
+    metadata.extend(asker.within.map(|millis| (names::MAX_STALENESS, millis)));
     if asker.strong {
         metadata.push((names::FRESHNESS, "strong"));
     }

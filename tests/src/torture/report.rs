@@ -18,6 +18,11 @@ pub struct Line {
     pub(crate) loads: [f64; 3],
     /// Transactions of PostgreSQL per second, at the same times.
     pub(crate) statements: [Option<f64>; 3],
+    /// The oldest proof of any process during it.
+    pub(crate) proof: Duration,
+    /// Lines of rounds that came to a process during it.
+    pub(crate) lines: u64,
+    pub(crate) notes: Vec<String>,
     pub(crate) errors: BTreeMap<String, u64>,
     /// The 99th percentile of answers marked stale, and of UNAVAILABLE.
     pub(crate) stale: Option<Duration>,
@@ -37,12 +42,17 @@ impl Line {
     pub fn errors(&self) -> &BTreeMap<String, u64> {
         &self.errors
     }
+
+    /// What there is to say beside the table.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
 }
 
 /// The head of the table, in Markdown.
 pub fn header() -> &'static str {
-    "| fault | reads | rows judged | writes | violations | longest staleness | p99.99 | errors | from cache before/during/after | loads/s before/during/1 s after | db transactions/s | p99 of stale, of UNAVAILABLE |\n\
-     |---|---:|---:|---:|---:|---:|---:|---:|---|---|---|---|"
+    "| fault | reads | rows judged | writes | violations | longest staleness | p99.99 | errors | from cache before/during/after | loads/s before/during/1 s after | db transactions/s | marked stale | p99 of stale, of UNAVAILABLE | oldest proof | round lines |\n\
+     |---|---:|---:|---:|---:|---:|---:|---:|---|---|---|---|---|---:|---:|"
 }
 
 impl fmt::Display for Line {
@@ -58,7 +68,7 @@ impl fmt::Display for Line {
         let span = |span: Option<Duration>| span.map_or_else(|| "–".to_owned(), millis);
         write!(
             f,
-            "| {} | {} | {} | {} | {} | {} | {} | {errors} | {} | {} | {} | {}, {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {errors} | {} | {} | {} | {} | {}, {} | {} | {} |",
             self.name,
             total.reads,
             total.facts,
@@ -69,18 +79,12 @@ impl fmt::Display for Line {
             shares.join(" / "),
             loads.join(" / "),
             statements.join(" / "),
+            total.of(Origin::Stale),
             span(self.stale),
             span(self.unavailable),
-        )?;
-        if total.of(Origin::Stale) > 0 {
-            write!(
-                f,
-                " <!-- {} marked stale, the oldest {} behind -->",
-                total.of(Origin::Stale),
-                millis(total.longest_marked)
-            )?;
-        }
-        Ok(())
+            millis(self.proof),
+            self.lines,
+        )
     }
 }
 

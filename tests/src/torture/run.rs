@@ -2,11 +2,12 @@
 
 use super::fault::Fault;
 use super::report::Line;
-use super::sample::{Sample, quantile};
+use super::sample::{Sample, quantile, watch_proofs};
 use super::world::{World, locked};
 use anyhow::{Context as _, Result};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -37,15 +38,20 @@ pub async fn under(world: &World, fault: Fault, spell: Spell, seed: u64) -> Resu
     let before = world.history.take_tally();
     let calm_errors = std::mem::take(&mut *locked(&world.errors));
 
+    let proof = Mutex::default();
     let happened = fault.happen(world, spell.fault, &mut random);
-    let happened = tokio::time::timeout(spell.fault + PATIENCE, happened).await;
+    let happened = tokio::time::timeout(spell.fault + PATIENCE, happened);
+    let happened = tokio::select! {
+        happened = happened => happened,
+        () = watch_proofs(world, &proof) => return Err(anyhow::Error::msg("it never ends")),
+    };
     happened
         .with_context(|| format!("{} does not end", fault.name()))?
         .with_context(|| fault.name())?;
     let healed = Sample::take(world).await;
     let during = world.history.take_tally();
 
-    sleep(AFTERMATH).await;
+    sleep(AFTERMATH.min(spell.calm)).await;
     let second = Sample::take(world).await;
     sleep(spell.calm).await;
     let after = world.history.take_tally();
@@ -66,6 +72,9 @@ pub async fn under(world: &World, fault: Fault, spell: Spell, seed: u64) -> Resu
             healed.since(&began).1,
             second.since(&healed).1,
         ],
+        proof: *locked(&proof),
+        lines: healed.lines_since(&began),
+        notes: std::mem::take(&mut *locked(&world.notes)),
         stale: quantile(&mut latencies.stale, 0.99),
         unavailable: quantile(&mut latencies.unavailable, 0.99),
         before,

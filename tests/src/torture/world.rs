@@ -63,6 +63,10 @@ pub struct World {
     pub(crate) latencies: Mutex<Latencies>,
     pub(crate) errors: Mutex<BTreeMap<String, u64>>,
     pub(crate) load: Load,
+    /// What a fault has to say beside what is measured under all of them.
+    pub(crate) notes: Mutex<Vec<String>>,
+    /// Readers ask for so large a Δ that the judge's is broken: see `planted.rs`.
+    pub(crate) loose: AtomicBool,
     start: Instant,
     stopped: AtomicBool,
     tasks: AsyncMutex<JoinSet<()>>,
@@ -93,6 +97,8 @@ impl World {
             latencies: Mutex::default(),
             errors: Mutex::default(),
             load,
+            notes: Mutex::default(),
+            loose: AtomicBool::new(false),
             start: Instant::now(),
             stopped: AtomicBool::new(false),
             tasks: AsyncMutex::default(),
@@ -177,6 +183,10 @@ impl World {
         let (primary, sql) = (self.primary(), format!("\\connect larder_{table}\n{sql}"));
         let done = tokio::task::spawn_blocking(move || primary.psql(&sql));
         done.await.context("psql")?
+    }
+
+    pub(crate) fn note(&self, what: String) {
+        locked(&self.notes).push(what);
     }
 
     pub(crate) fn note_error(&self, what: &str) {

@@ -164,7 +164,7 @@ async fn show(
         session,
         tokens: vec![token],
         shown: vec![(row.place, state)],
-        strong: false,
+        ..Asker::default()
     };
     let group = match row.role.kind {
         Kind::Profiles => cast::PEOPLE,

@@ -4,7 +4,7 @@ use super::super::world::World;
 use crate::Kind;
 use anyhow::Result;
 use larder_testkit::{postgres, wait_until};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
@@ -17,7 +17,26 @@ pub(crate) async fn down(world: &World, span: Duration) -> Result<()> {
     let primary = world.primary();
     block_in_place(|| primary.stop())?;
     sleep(span).await;
-    block_in_place(|| primary.restart())
+    block_in_place(|| primary.restart())?;
+    recovered(world).await
+}
+
+/// How long it takes until every process has a proof again.
+async fn recovered(world: &World) -> Result<()> {
+    let begun = Instant::now();
+    for node in &world.nodes {
+        wait_until("a proof", SOON, async || {
+            let age = node.proven_age().await;
+            // One that was made since.
+            age.is_some_and(|age| age < begun.elapsed())
+        })
+        .await?;
+    }
+    world.note(format!(
+        "proofs went on {:.0?} after PostgreSQL was back",
+        begun.elapsed()
+    ));
+    Ok(())
 }
 
 /// Nothing that was acknowledged is lost: the processes lose the primary first, and the standby
