@@ -135,6 +135,8 @@ pub enum Origin {
 /// An answer, but for what it shows.
 #[derive(Clone, Debug)]
 pub struct Read {
+    /// What was asked, for reports.
+    pub what: &'static str,
     /// Who asked.
     pub session: u32,
     /// Which process answered.

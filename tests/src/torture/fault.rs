@@ -61,6 +61,9 @@ pub enum Fault {
     SlowLoader,
     /// PostgreSQL is down.
     DatabaseDown,
+    /// The profiles' database takes no connections, and the others' do; rows of it are changed by
+    /// a session that was there before.
+    ProfilesAway,
     /// A process's connections to PostgreSQL stay, and no byte comes through.
     DatabaseSilent,
     /// A standby takes over from PostgreSQL's primary: a new epoch.
@@ -71,7 +74,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Healthy,
         Self::BusCut,
         Self::BusSilent,
@@ -98,6 +101,7 @@ impl Fault {
         Self::SilentTooLong,
         Self::SlowLoader,
         Self::DatabaseDown,
+        Self::ProfilesAway,
         Self::DatabaseSilent,
         Self::Promoted,
         Self::BulkWrite,
@@ -167,6 +171,7 @@ impl Fault {
             Self::SlowLoader => links::slow_loader(world, span).await,
             Self::DatabaseSilent => links::database_silent(world, span, random).await,
             Self::DatabaseDown => database::down(world, span).await,
+            Self::ProfilesAway => database::profiles_away(world, span).await,
             Self::Promoted => database::promoted(world, span).await,
             Self::BulkWrite => database::bulk_write(world, span).await,
             of_sql => sql::again_and_again(of_sql, world, span, random).await,

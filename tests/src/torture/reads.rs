@@ -38,6 +38,21 @@ pub(crate) enum Question {
     List(Kind, Collection),
 }
 
+impl Question {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::One(Kind::Profiles, _) => "GetProfile",
+            Self::One(Kind::Products, _) => "GetProduct",
+            Self::One(Kind::Comments, _) => "GetComment",
+            Self::Batch(Kind::Profiles, _) => "BatchGetProfiles",
+            Self::Batch(..) => "BatchGetProducts",
+            Self::List(Kind::Profiles, _) => "ListProfiles",
+            Self::List(Kind::Products, _) => "ListProducts",
+            Self::List(Kind::Comments, _) => "ListComments",
+        }
+    }
+}
+
 /// Who asks, and what they show.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Asker {
@@ -126,7 +141,8 @@ pub(crate) async fn ask(
             return Err(status);
         }
     };
-    let read = told(&metadata, asker, process, (invoked, returned));
+    let what = question.name();
+    let read = told(&metadata, asker, (what, process), (invoked, returned));
     if read.origin == Origin::Stale {
         locked(&world.latencies).answered(read.origin, took);
     }
@@ -138,7 +154,7 @@ pub(crate) async fn ask(
 fn told(
     metadata: &MetadataMap,
     asker: &Asker,
-    process: u16,
+    (what, process): (&'static str, u16),
     (invoked, returned): (Moment, Moment),
 ) -> Read {
     let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
@@ -151,6 +167,7 @@ fn told(
     };
     let age = text(names::AGE).and_then(|millis| millis.parse().ok());
     Read {
+        what,
         session: asker.session,
         process,
         invoked,

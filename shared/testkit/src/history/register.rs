@@ -42,6 +42,7 @@ pub(super) struct Event {
 /// An answer that was read, kept unrendered: there are many.
 #[derive(Clone, Copy, Debug)]
 struct Glimpse {
+    what: &'static str,
     session: u32,
     process: u16,
     invoked: Moment,
@@ -145,6 +146,7 @@ impl Register {
             self.reads.pop_front();
         }
         self.reads.push_back(Glimpse {
+            what: read.what,
             session: read.session,
             process: read.process,
             invoked: read.invoked,
@@ -261,9 +263,10 @@ impl Register {
             format!("; {state} was known since {}", millis(known))
         });
         let said = format!(
-            "{}: a read by session {} at process {}, invoked {}, returned {}, from {:?}, age {:?}, \
+            "{}: {} by session {} at process {}, invoked {}, returned {}, from {:?}, age {:?}, \
              shows {seen:?}, at best {}, which is {} behind{newer}",
             self.name,
+            read.what,
             read.session,
             read.process,
             millis(read.invoked),
@@ -372,7 +375,8 @@ impl Register {
         trail.extend(self.reads.iter().map(|read| Event {
             at: read.returned,
             text: format!(
-                "read by session {} at process {} (invoked {}) from {:?}, age {:?}: {:?}",
+                "{} by session {} at process {} (invoked {}) from {:?}, age {:?}: {:?}",
+                read.what,
                 read.session,
                 read.process,
                 millis(read.invoked),

@@ -17,6 +17,7 @@ fn history() -> History {
 
 fn read(invoked: u64) -> Read {
     Read {
+        what: "read",
         session: 0,
         process: 0,
         invoked: at(invoked),

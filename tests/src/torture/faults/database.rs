@@ -21,6 +21,43 @@ pub(crate) async fn down(world: &World, span: Duration) -> Result<()> {
     recovered(world).await
 }
 
+/// 1. A session begins, and waits.
+/// 2. The database takes no more connections, and loses all others.
+/// 3. The session that stayed changes rows, so that what others hold becomes old.
+pub(crate) async fn profiles_away(world: &World, span: Duration) -> Result<()> {
+    const STAYS: &str = "SET application_name = 'stays';
+        DO $$ BEGIN
+            WHILE (SELECT datallowconn FROM pg_database WHERE datname = current_database()) LOOP
+                PERFORM pg_sleep(0.05);
+            END LOOP;
+        END $$;
+        SELECT pg_sleep(0.2);";
+    let away = format!(
+        "DO $$ BEGIN
+            WHILE NOT EXISTS \
+                (SELECT FROM pg_stat_activity WHERE application_name = 'stays') LOOP
+                PERFORM pg_sleep(0.05);
+                PERFORM pg_stat_clear_snapshot();
+            END LOOP;
+        END $$;
+        UPDATE pg_database SET datallowconn = false WHERE datname = current_database();
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+            WHERE datname = current_database() AND pid <> pg_backend_pid() \
+            AND application_name <> 'stays';
+        SELECT pg_sleep({});
+        UPDATE pg_database SET datallowconn = true WHERE datname = current_database();",
+        span.as_secs_f64()
+    );
+    let mut held = world.hold(world.rows_of(Kind::Profiles)).await;
+    let (updated, away) = tokio::join!(
+        world.update_by_hand(&mut held, (STAYS, "")),
+        world.psql(Kind::Profiles, &away),
+    );
+    drop(held);
+    updated.and(away.map(drop))?;
+    recovered(world).await
+}
+
 /// How long it takes until every process has a proof again.
 async fn recovered(world: &World) -> Result<()> {
     let begun = Instant::now();
