@@ -2,12 +2,15 @@
 //!
 //! For each contract there is a module of messages and clients. Where a service answers with
 //! entities, the module has a module `raw` beside them with the server: whatever it answers with
-//! is [`Raw`], so that an answer which a cache holds encoded is written as it is.
+//! is [`Raw`], so that an answer which a cache holds encoded is written as it is; [`Framed`] is
+//! one that needs no codec at all.
 //!
 //! Owns the `.proto` files. Touches nothing of ours.
 
+mod framed;
 mod raw;
 
+pub use framed::Framed;
 pub use raw::Raw;
 
 /// Every contract with its comments, for server reflection.

@@ -45,7 +45,7 @@ impl Value for Author {
             display_name: Bytes,
         }
         let profile = Entity::decode(bytes)?;
-        let named = Named::decode(profile.message.clone()).ok()?;
+        let named = Named::decode(profile.message.message()).ok()?;
         let name = named.display_name;
         // It goes into a string of the answer as it is.
         std::str::from_utf8(&name).ok()?;
@@ -143,6 +143,7 @@ fn name(answer: &Answer<Author>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use larder_proto::Framed;
     use larder_proto::profiles::v1::Profile;
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
     fn what_is_no_profile_or_has_no_name_that_can_be_shown_is_refused() {
         let garbled = Entity {
             version: 1,
-            message: Bytes::from_static(&[0x12, 2, 0xc3, 0x28]),
+            message: Framed::copied(&[0x12, 2, 0xc3, 0x28]),
         };
         assert_eq!(Author::decode(garbled.encode()), None);
         assert_eq!(Author::decode(Bytes::from_static(b"short")), None);

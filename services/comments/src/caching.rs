@@ -15,7 +15,6 @@
 use crate::listing::{Listed, Page};
 use crate::model::{Comment, CommentId};
 use crate::store::{self, Store};
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use larder::policy::Invalid;
@@ -23,6 +22,7 @@ use larder::{Ask, Keyspace, Load, Loaded, Memo, Policy, load};
 use larder_db::Error as Db;
 use larder_host::Base;
 use larder_journal::Labelled;
+use larder_proto::Framed;
 
 /// What rendered answers may take in memory.
 const RENDERED_BYTES: u64 = 32 << 20;
@@ -35,7 +35,7 @@ pub struct Keyspaces {
     /// Pages of ListComments, without names.
     pub list: Keyspace<Page, Listed>,
     /// Answers of ListComments, with names.
-    pub rendered: Memo<Page, Bytes>,
+    pub rendered: Memo<Page, Framed>,
 }
 
 impl Keyspaces {
@@ -101,7 +101,7 @@ fn listed(page: &Page, read: &Labelled) -> Result<Listed, Db> {
     };
     let comments = shown.iter().map(|row| {
         let comment = store::comment(row)?;
-        Ok((comment.entity.message, comment.author))
+        Ok((comment.entity.message.message(), comment.author))
     });
     let comments = comments.collect::<Result<Vec<_>, Db>>()?;
     Ok(Listed::new(comments, next))

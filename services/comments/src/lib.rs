@@ -21,12 +21,12 @@ pub mod store;
 use authors::Authors;
 use caching::Keyspaces;
 use larder::Source;
-use larder_host::{Base, BoxError, Migrations, Service};
+use larder_host::{Base, BoxError, Grpc, Migrations, Service};
 use larder_journal::Watches;
 use larder_proto::comments::v1::raw::comment_service_server::CommentServiceServer;
 use larder_runtime::client::Client;
 use rpc::Rpc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use store::Store;
 
 /// The port of gRPC, unless something else is said.
@@ -62,7 +62,7 @@ impl Comments {
 }
 
 impl Service for Comments {
-    type Grpc = CommentServiceServer<Rpc>;
+    type Server = CommentServiceServer<Rpc>;
 
     fn name(&self) -> &'static str {
         "comments"
@@ -76,15 +76,19 @@ impl Service for Comments {
         store::watches()
     }
 
-    fn open(&self, base: &Base) -> Result<Self::Grpc, BoxError> {
+    fn open(&self, base: &Base) -> Result<Grpc<Self::Server>, BoxError> {
         let profiles = self.profiles.clone();
         let profiles = profiles.ok_or("comments cannot be served without a way to the profiles")?;
         let authors = Authors::open(base.larder(), profiles)?;
         let _ = self.others.set(authors.source().clone());
         let store = Store::new(base.journal());
         let keyspaces = Keyspaces::open(base, &store)?;
-        let server = CommentServiceServer::new(Rpc::new(base, store, keyspaces, authors));
-        Ok(server.max_decoding_message_size(MOST_BYTES))
+        let rpc = Arc::new(Rpc::new(base, store, keyspaces, authors));
+        let server = CommentServiceServer::from_arc(rpc.clone());
+        Ok(Grpc {
+            server: server.max_decoding_message_size(MOST_BYTES),
+            shortcut: Some(rpc),
+        })
     }
 
     fn others(&self) -> Vec<Source> {

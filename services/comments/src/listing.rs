@@ -9,6 +9,7 @@ use crate::model::{AuthorId, ProductId};
 use bytes::{BufMut, Bytes, BytesMut};
 use larder::{Key, Tag, Value};
 use larder_api::page::{Query, Sizes};
+use larder_proto::Framed;
 use larder_proto::comments::v1 as wire;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
@@ -140,33 +141,35 @@ impl Listed {
     }
 
     /// The answer: each comment with its author's name, the names in the order of the authors.
-    pub fn signed(&self, names: &[Bytes]) -> Bytes {
+    pub fn signed(&self, names: &[Bytes]) -> Framed {
         let name = |place: u32| names.get(place as usize).map_or(&[][..], |name| &name[..]);
         let token = self.next_page_token.as_bytes();
         let comment_len = |(comment, place): &(Bytes, u32)| {
             field_len(COMMENTS, comment.len() + name_len(name(*place)))
         };
         let len = self.comments.iter().map(comment_len).sum::<usize>();
-        let mut answer = BytesMut::with_capacity(len + field_len(NEXT_PAGE_TOKEN, token.len()));
-        for (comment, place) in &self.comments {
-            let name = name(*place);
-            begin_field(COMMENTS, comment.len() + name_len(name), &mut answer);
-            answer.put_slice(comment);
-            put_name(name, &mut answer);
-        }
-        if !token.is_empty() {
-            begin_field(NEXT_PAGE_TOKEN, token.len(), &mut answer);
-            answer.put_slice(token);
-        }
-        answer.freeze()
+        let len = len + field_len(NEXT_PAGE_TOKEN, token.len());
+        Framed::written(len, |answer| {
+            for (comment, place) in &self.comments {
+                let name = name(*place);
+                begin_field(COMMENTS, comment.len() + name_len(name), answer);
+                answer.put_slice(comment);
+                put_name(name, answer);
+            }
+            if !token.is_empty() {
+                begin_field(NEXT_PAGE_TOKEN, token.len(), answer);
+                answer.put_slice(token);
+            }
+        })
     }
 }
 
 /// A comment with its author's name.
-pub fn signed(comment: &Bytes, name: &[u8]) -> Bytes {
+pub fn signed(comment: &Framed, name: &[u8]) -> Bytes {
     if name.is_empty() {
-        return comment.clone();
+        return comment.message();
     }
+    let comment = comment.as_message();
     let mut signed = BytesMut::with_capacity(comment.len() + name_len(name));
     signed.put_slice(comment);
     put_name(name, &mut signed);

@@ -82,7 +82,7 @@ impl Value for Comment {
             author_id: String,
         }
         let entity = Entity::decode(bytes)?;
-        let signed = Signed::decode(entity.message.clone()).ok()?;
+        let signed = Signed::decode(entity.message.message()).ok()?;
         let author = AuthorId::read(&signed.author_id)?;
         Some(Self { entity, author })
     }

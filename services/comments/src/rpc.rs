@@ -6,17 +6,21 @@ use crate::listing::{Page, signed};
 use crate::model::{Change, Comment, CommentId, Draft};
 use crate::store::{Done, Refused, Store};
 use bytes::Bytes;
+use http::HeaderMap;
 use larder::{Error, Origin};
 use larder_host::{Base, absent, written};
-use larder_proto::Raw;
 use larder_proto::comments::v1 as wire;
 use larder_proto::comments::v1::raw::comment_service_server::CommentService;
+use larder_proto::{Framed, Raw};
+use larder_runtime::shortcut::{Reply, Shortcut};
 use larder_runtime::status;
-use larder_wire::{Mark, mark, refusal};
+use larder_wire::{Mark, mark, refusal, reply};
+use prost::Message as _;
 use std::slice;
 use tonic::{Request, Response, Status};
 
 const KIND: &str = "comment";
+const LIST: &str = "/larder.comments.v1.CommentService/ListComments";
 
 /// The service's handlers.
 pub struct Rpc {
@@ -54,20 +58,34 @@ impl Rpc {
 
     /// A page as it is answered, and its mark. What it is made of, it is kept with, unless a name
     /// is missing that the profiles may know.
-    async fn render(&self, page: Page, read: &larder::Read) -> Result<(Bytes, Mark), Error> {
+    async fn render(&self, page: Page, read: &larder::Read) -> Result<(Framed, Mark), Error> {
         let answer = self.keyspaces.list.get(&page, read).await?;
         let whole = Mark::of(&answer);
         let Some(listed) = answer.value() else {
-            return Ok((Bytes::new(), whole));
+            return Ok((Framed::copied(&[]), whole));
         };
         let names = self.authors.names(listed.authors(), read).await?;
         let rendered = listed.signed(&names.names);
         if let Some(mut parts) = names.parts {
             parts.push(self.keyspaces.list.part(&answer));
-            let (kept, bytes) = (rendered.clone(), rendered.len());
+            let (kept, bytes) = (rendered.clone(), rendered.body_len());
             self.keyspaces.rendered.put(page, parts, kept, bytes);
         }
         Ok((rendered, names.mark.map_or(whole, |names| whole.and(names))))
+    }
+}
+
+impl Shortcut for Rpc {
+    fn serves(&self, path: &str) -> bool {
+        path == LIST
+    }
+
+    fn answer(&self, _: &str, metadata: &HeaderMap, message: Bytes) -> Option<Reply> {
+        let read = self.base.read_at_once(metadata)?;
+        let page = Page::new(wire::ListCommentsRequest::decode(message).ok()?).ok()?;
+        let origin = Origin::L1;
+        let answer = |page: &Framed, age| reply(page, Mark { origin, age }, None);
+        self.keyspaces.rendered.get(&page, &read, answer)
     }
 }
 
@@ -100,13 +118,14 @@ impl CommentService for Rpc {
     ) -> Result<Response<Raw>, Status> {
         let read = self.base.read(&request)?;
         let page = Page::new(request.into_inner())?;
-        if let Some((rendered, age)) = self.keyspaces.rendered.get(&page, &read, Bytes::clone) {
-            let origin = Origin::L1;
-            return Ok(mark(Raw::from(rendered), Mark { origin, age }, None));
+        let origin = Origin::L1;
+        let memo = |page: &Framed, age| mark(page.raw(), Mark { origin, age }, None);
+        if let Some(answer) = self.keyspaces.rendered.get(&page, &read, memo) {
+            return Ok(answer);
         }
         let rendered = self.render(page, &read).await;
         let (rendered, whole) = rendered.map_err(|error| refusal(&error))?;
-        Ok(mark(Raw::from(rendered), whole, None))
+        Ok(mark(rendered.raw(), whole, None))
     }
 
     async fn create_comment(

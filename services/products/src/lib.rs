@@ -16,10 +16,11 @@ pub mod sample;
 pub mod store;
 
 use caching::Keyspaces;
-use larder_host::{Base, BoxError, Migrations, Service};
+use larder_host::{Base, BoxError, Grpc, Migrations, Service};
 use larder_journal::Watches;
 use larder_proto::products::v1::raw::product_service_server::ProductServiceServer;
 use rpc::Rpc;
+use std::sync::Arc;
 use store::Store;
 
 /// The port of gRPC, unless something else is said.
@@ -34,7 +35,7 @@ const MOST_BYTES: usize = 256 << 10;
 pub struct Products;
 
 impl Service for Products {
-    type Grpc = ProductServiceServer<Rpc>;
+    type Server = ProductServiceServer<Rpc>;
 
     fn name(&self) -> &'static str {
         "products"
@@ -48,10 +49,14 @@ impl Service for Products {
         store::watches()
     }
 
-    fn open(&self, base: &Base) -> Result<Self::Grpc, BoxError> {
+    fn open(&self, base: &Base) -> Result<Grpc<Self::Server>, BoxError> {
         let store = Store::new(base.journal());
         let keyspaces = Keyspaces::open(base.source(), &store)?;
-        let server = ProductServiceServer::new(Rpc::new(base, store, keyspaces));
-        Ok(server.max_decoding_message_size(MOST_BYTES))
+        let rpc = Arc::new(Rpc::new(base, store, keyspaces));
+        let server = ProductServiceServer::from_arc(rpc.clone());
+        Ok(Grpc {
+            server: server.max_decoding_message_size(MOST_BYTES),
+            shortcut: Some(rpc),
+        })
     }
 }

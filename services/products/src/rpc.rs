@@ -5,12 +5,15 @@ use crate::launch::{Launches, What};
 use crate::listing::Listing;
 use crate::model::{Change, Draft, ProductId};
 use crate::store::{Done, Refused, Store};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use larder_host::{Base, found, written};
+use http::HeaderMap;
+use larder_host::{Base, found, found_at_once, written};
 use larder_proto::Raw;
 use larder_proto::products::v1 as wire;
 use larder_proto::products::v1::raw::product_service_server::ProductService;
+use larder_runtime::shortcut::{Reply, Shortcut};
 use larder_runtime::status;
 use larder_wire::{Mark, mark, refusal};
 use prost::Message;
@@ -19,6 +22,7 @@ use tonic::{Request, Response, Status};
 /// Ids that one call may ask for.
 const MOST_IDS: usize = 200;
 const KIND: &str = "product";
+const GET: &str = "/larder.products.v1.ProductService/GetProduct";
 
 /// The service's handlers.
 pub struct Rpc {
@@ -62,6 +66,19 @@ struct Batch {
     products: Vec<Raw>,
     #[prost(string, repeated, tag = "2")]
     missing_ids: Vec<String>,
+}
+
+impl Shortcut for Rpc {
+    fn serves(&self, path: &str) -> bool {
+        path == GET
+    }
+
+    fn answer(&self, _: &str, metadata: &HeaderMap, message: Bytes) -> Option<Reply> {
+        let read = self.base.read_at_once(metadata)?;
+        let id = wire::GetProductRequest::decode(message).ok()?.id;
+        let id = ProductId::parse("id", id).ok()?;
+        found_at_once(&self.keyspaces.products.peek(&id, &read)?)
+    }
 }
 
 #[tonic::async_trait]

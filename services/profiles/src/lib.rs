@@ -13,10 +13,11 @@ pub mod sample;
 pub mod store;
 
 use caching::Keyspaces;
-use larder_host::{Base, BoxError, Migrations, Service};
+use larder_host::{Base, BoxError, Grpc, Migrations, Service};
 use larder_journal::Watches;
 use larder_proto::profiles::v1::raw::profile_service_server::ProfileServiceServer;
 use rpc::Rpc;
+use std::sync::Arc;
 use store::Store;
 
 /// The port of gRPC, unless something else is said.
@@ -31,7 +32,7 @@ const MOST_BYTES: usize = 256 << 10;
 pub struct Profiles;
 
 impl Service for Profiles {
-    type Grpc = ProfileServiceServer<Rpc>;
+    type Server = ProfileServiceServer<Rpc>;
 
     fn name(&self) -> &'static str {
         "profiles"
@@ -45,10 +46,14 @@ impl Service for Profiles {
         store::watches()
     }
 
-    fn open(&self, base: &Base) -> Result<Self::Grpc, BoxError> {
+    fn open(&self, base: &Base) -> Result<Grpc<Self::Server>, BoxError> {
         let store = Store::new(base.journal());
         let keyspaces = Keyspaces::open(base.source(), &store)?;
-        let server = ProfileServiceServer::new(Rpc::new(base, store, keyspaces));
-        Ok(server.max_decoding_message_size(MOST_BYTES))
+        let rpc = Arc::new(Rpc::new(base, store, keyspaces));
+        let server = ProfileServiceServer::from_arc(rpc.clone());
+        Ok(Grpc {
+            server: server.max_decoding_message_size(MOST_BYTES),
+            shortcut: Some(rpc),
+        })
     }
 }

@@ -3,11 +3,14 @@
 use crate::caching::{Keyspaces, Page, query};
 use crate::model::{Change, Draft, ProfileId};
 use crate::store::{Done, Refused, Store};
+use bytes::Bytes;
+use http::HeaderMap;
 use larder_api::page::Sizes;
-use larder_host::{Base, found, written};
+use larder_host::{Base, found, found_at_once, written};
 use larder_proto::Raw;
 use larder_proto::profiles::v1 as wire;
 use larder_proto::profiles::v1::raw::profile_service_server::ProfileService;
+use larder_runtime::shortcut::{Reply, Shortcut};
 use larder_runtime::status;
 use larder_wire::{Mark, mark, refusal};
 use prost::Message;
@@ -21,6 +24,7 @@ const SIZES: Sizes = Sizes {
     most: 100,
 };
 const KIND: &str = "profile";
+const GET: &str = "/larder.profiles.v1.ProfileService/GetProfile";
 
 /// The service's handlers.
 pub struct Rpc {
@@ -62,6 +66,19 @@ struct Batch {
     profiles: Vec<Raw>,
     #[prost(string, repeated, tag = "2")]
     missing_ids: Vec<String>,
+}
+
+impl Shortcut for Rpc {
+    fn serves(&self, path: &str) -> bool {
+        path == GET
+    }
+
+    fn answer(&self, _: &str, metadata: &HeaderMap, message: Bytes) -> Option<Reply> {
+        let read = self.base.read_at_once(metadata)?;
+        let id = wire::GetProfileRequest::decode(message).ok()?.id;
+        let id = ProfileId::parse("id", id).ok()?;
+        found_at_once(&self.keyspaces.profiles.peek(&id, &read)?)
+    }
 }
 
 #[tonic::async_trait]

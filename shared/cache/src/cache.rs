@@ -36,7 +36,8 @@ enum Look<V> {
     Hit(Answer<V>),
     /// A good copy past its soft TTL.
     Soft(Answer<V>),
-    Miss,
+    /// Nothing, for this reason, which is not counted yet.
+    Miss(Miss),
 }
 
 impl<K: Key, V: Value> Keyspace<K, V> {
@@ -54,16 +55,20 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     .boxed()
                     .await
             }
-            Look::Miss => self.clone().miss(key.clone(), read.clone()).boxed().await,
+            Look::Miss(why) => {
+                self.0.counters.miss(why);
+                self.clone().miss(key.clone(), read.clone()).boxed().await
+            }
         }
     }
 
-    /// The value of a key if this process's memory may answer, without waiting for anything.
+    /// The value of a key if this process's memory may answer, without waiting for anything; no
+    /// miss is counted.
     #[inline]
     pub fn peek(&self, key: &K, read: &Read) -> Option<Answer<V>> {
         match self.look(key, read) {
             Look::Hit(answer) => Some(answer),
-            Look::Soft(_) | Look::Miss => None,
+            Look::Soft(_) | Look::Miss(_) => None,
         }
     }
 
@@ -83,7 +88,8 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     self.0.counters.read(Outcome::L1);
                     Some(copy)
                 }
-                Look::Miss => {
+                Look::Miss(why) => {
+                    self.0.counters.miss(why);
                     let which = *known.entry(key).or_insert(wanted.len());
                     if which == wanted.len() {
                         wanted.push(key.clone());
@@ -148,8 +154,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     fn look(&self, key: &K, read: &Read) -> Look<V> {
         let inner = &*self.0;
         let Some(entry) = inner.local.get(key) else {
-            inner.counters.miss(Miss::Cold);
-            return Look::Miss;
+            return Look::Miss(Miss::Cold);
         };
         let now = inner.now();
         match self.verdict(&entry, read, now) {
@@ -216,11 +221,11 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// An entry that the rule refuses: for a caller who takes anything it will do, marked.
     #[cold]
     fn refused(&self, entry: Arc<Entry<V>>, miss: Miss, read: &Read, now: Stamp) -> Look<V> {
-        self.0.counters.miss(miss);
         if read.freshness == Freshness::Any && miss != Miss::Expired {
+            self.0.counters.miss(miss);
             return Look::Hit(self.stale(entry, now));
         }
-        Look::Miss
+        Look::Miss(miss)
     }
 
     fn stale(&self, entry: Arc<Entry<V>>, now: Stamp) -> Answer<V> {

@@ -64,7 +64,10 @@ impl<K: Key, V: Value> Fill<K, V> {
             let all: Vec<usize> = (0..self.keys.len()).collect();
             let values = self.keyspace.source().core.remote.get(&self.names).await;
             self.take(&all, values);
-            if !self.keyspace.loader.asks_owner() {
+            // A load that will be refused needs no lock, which whoever failed last may still hold.
+            let source = self.keyspace.source();
+            let away = source.polled && source.breaker.is_open();
+            if !away && !self.keyspace.loader.asks_owner() {
                 self.load_once_in_the_cluster().await;
             }
         }
@@ -242,10 +245,16 @@ impl<K: Key, V: Value> Fill<K, V> {
             keyspace: name.clone(),
             cause: load::Error::unavailable(cause),
         };
-        if !source.breaker.allows(keyspace.now()) {
+        if !source.breaker.allows(keyspace.now(), !source.polled) {
             return Err(unavailable("it failed a moment ago"));
         }
-        let turn = tokio::time::timeout(limit, source.loads.acquire()).await;
+        let away = async {
+            match source.polled {
+                true => source.breaker.opened().await,
+                false => std::future::pending().await,
+            }
+        };
+        let turn = tokio::time::timeout(keyspace.policy.turn_wait, source.loads.acquire()).await;
         let _turn = match turn {
             Ok(Ok(turn)) => turn,
             Ok(Err(_)) | Err(_) => {
@@ -260,7 +269,14 @@ impl<K: Key, V: Value> Fill<K, V> {
         let asked_at = keyspace.now();
         let began = Instant::now();
         let load = AssertUnwindSafe(keyspace.loader.load(keys, &ask)).catch_unwind();
-        let loaded = match tokio::time::timeout(limit, load).await {
+        let loaded = tokio::select! {
+            loaded = tokio::time::timeout(limit, load) => loaded,
+            () = away => {
+                keyspace.counters.loaded(began.elapsed(), true);
+                return Err(unavailable("it was found to be away"));
+            }
+        };
+        let loaded = match loaded {
             Ok(Ok(Ok(loaded))) if loaded.len() == keys.len() => Ok(loaded),
             Ok(Ok(Ok(_))) => Err(keyspace.broken("it answered for more or fewer keys")),
             Ok(Ok(Err(cause))) => Err(Error::Load {

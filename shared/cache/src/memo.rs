@@ -70,14 +70,10 @@ where
         }
     }
 
-    /// What was made for this key and how far behind its sources it can be, if all of its parts
-    /// would still be answers to `read`. Only a bounded read is answered from a memo.
-    pub fn get<T>(
-        &self,
-        key: &K,
-        read: &Read,
-        take: impl FnOnce(&R) -> T,
-    ) -> Option<(T, Duration)> {
+    /// What was made for this key, if all of its parts would still be answers to `read`; `take`
+    /// is given it and how far behind its sources it can be. Only a bounded read is answered from
+    /// a memo.
+    pub fn get<T>(&self, key: &K, read: &Read, take: impl FnOnce(&R, Duration) -> T) -> Option<T> {
         if matches!(read.freshness, Freshness::Strong | Freshness::Any) {
             return None;
         }
@@ -87,7 +83,7 @@ where
         for part in &made.parts {
             oldest = oldest.max((part.0)(read, now)?);
         }
-        Some((take(&made.result), oldest))
+        Some(take(&made.result, oldest))
     }
 
     /// Keeps what was made of these parts; `result_bytes` is what it takes in memory.

@@ -56,6 +56,10 @@ pub struct Policy {
     pub soft_deadline: Duration,
     /// How long a load may take. Default 5 s.
     pub load_deadline: Duration,
+    /// How long a load waits for its turn when as many are under way as the source bears. Then a
+    /// fail-safe keyspace answers its last value, and any other `Error::Overloaded`. Default
+    /// 250 ms.
+    pub turn_wait: Duration,
     /// How long a process waits for another one's load of the same key before it loads itself;
     /// also the life of the lock, so what a dead owner costs. Default 2 s.
     pub lock_wait: Duration,
@@ -84,6 +88,7 @@ impl Default for Policy {
             push_bytes: 4 << 10,
             soft_deadline: Duration::from_millis(100),
             load_deadline: Duration::from_secs(5),
+            turn_wait: Duration::from_millis(250),
             lock_wait: Duration::from_secs(2),
             capacity_bytes: 64 << 20,
             eviction: Eviction::TinyLfu,

@@ -16,14 +16,20 @@ use crate::snapshot::{Epoch, Token};
 use crate::stats::{Propagation, SourceCounters, SourceStats};
 use crate::tell::AnyKeyspace;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 /// How often a process asks the feed for the round since.
 pub const POLL_EVERY: Duration = Duration::from_millis(100);
-/// How long a round may take before it is asked for anew.
-const ROUND_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a round may take before it is asked for anew and the source is taken to be away.
+const ROUND_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the whole journal may take.
+const WHOLE_DEADLINE: Duration = Duration::from_secs(10);
+/// So many rounds in a row that failed at once mean the same: one may have been asked for on a
+/// connection that had ended.
+const ROUNDS_FAILED: u32 = 2;
 /// Loads under way at once, unless the source's maker says otherwise.
 const CONCURRENT_LOADS: usize = 64;
 
@@ -40,6 +46,9 @@ pub(crate) struct Inner {
     pub(crate) counters: SourceCounters,
     pub(crate) loads: Semaphore,
     pub(crate) breaker: Breaker,
+    /// The poller says when the source is away and when it is back.
+    pub(crate) polled: bool,
+    rounds_failed: AtomicU32,
     propagation: Propagation,
     keyspaces: Mutex<BTreeMap<String, Weak<dyn AnyKeyspace>>>,
     /// One round at a time.
@@ -106,8 +115,11 @@ impl SourceBuilder {
     pub fn open(self) -> Source {
         let hash = Tag::of("source", &self.name).0;
         let core = self.core;
+        let interval = self.poll_every.filter(|_| self.feed.is_some());
         let source = Source(Arc::new(Inner {
             hash,
+            polled: interval.is_some(),
+            rounds_failed: AtomicU32::new(0),
             digest: Digest::new(hash, self.cells),
             feed: self.feed,
             counters: SourceCounters::default(),
@@ -123,7 +135,7 @@ impl SourceBuilder {
         // From now on, not from when the task first runs.
         let events = core.remote.subscribe(&source.0.channel);
         core.spawn(listen(source.clone(), events));
-        if let Some(interval) = self.poll_every.filter(|_| source.0.feed.is_some()) {
+        if let Some(interval) = interval {
             core.spawn(poll(source.clone(), interval));
         }
         source
@@ -163,10 +175,23 @@ impl Source {
         for _ in 0..2 {
             let since = inner.digest.coverage();
             let asked_at = inner.core.clock.now();
-            let round = tokio::time::timeout(ROUND_DEADLINE, feed.round(since.as_ref())).await;
-            let round = round.map_err(|late| feed::Error::Unavailable(Arc::new(late)))??;
+            let limit = match since {
+                Some(_) => ROUND_DEADLINE,
+                None => WHOLE_DEADLINE,
+            };
+            let round = tokio::time::timeout(limit, feed.round(since.as_ref())).await;
+            let late = round.is_err();
+            let round = round.unwrap_or_else(|late| Err(feed::Error::Unavailable(Arc::new(late))));
+            if let (Err(feed::Error::Unavailable(_)), Some(_)) = (&round, &since) {
+                let failed = inner.rounds_failed.fetch_add(1, Ordering::Relaxed) + 1;
+                if late || failed >= ROUNDS_FAILED {
+                    inner.breaker.trip(inner.core.clock.now());
+                }
+            }
+            let round = round?;
             match inner.digest.apply_round(since.as_ref(), &round, asked_at) {
                 Applied::Round { lines, .. } => {
+                    inner.rounds_failed.store(0, Ordering::Relaxed);
                     inner.breaker.succeeded();
                     SourceCounters::add(&inner.counters.rounds, 1);
                     SourceCounters::add(&inner.counters.round_lines, lines);

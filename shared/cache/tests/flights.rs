@@ -7,7 +7,7 @@ use larder::stats::Outcome;
 use larder::{Error, Origin, Read};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::{Tells, World, row, text};
+use support::{Tells, World, row, text, until};
 
 #[tokio::test]
 async fn a_thousand_callers_of_a_cold_key_in_four_processes_cost_one_load() {
@@ -196,6 +196,51 @@ async fn a_remote_tier_that_hangs_costs_its_timeout_and_then_nothing() {
     let began = tokio::time::Instant::now();
     node.get(&row("last")).await;
     assert_eq!(began.elapsed(), Duration::ZERO, "the breaker is open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_found_away_ends_the_loads_under_way_and_is_not_asked_until_it_is_back() {
+    let mut world = World::new();
+    world.policy.fail_safe = true;
+    world.database.put("1", Some(("a", "last")));
+    let node = world.polling().await;
+    node.get(&row("1")).await;
+    let loads = node.loader.loads();
+
+    node.loader.hold();
+    let (rows, key) = (node.rows.clone(), row("2"));
+    let waiting = tokio::spawn(async move { rows.get(&key, &Read::bounded()).await });
+    node.loader.has_read.notified().await;
+    world.database.away.store(true, Ordering::SeqCst);
+    world.pass(3_000);
+    let began = tokio::time::Instant::now();
+    let ended = waiting.await.expect("no panic");
+    assert!(ended.expect_err("nothing is known").is_unavailable());
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    let began = tokio::time::Instant::now();
+    for _ in 0..10 {
+        let answer = node.answer(&row("1"), &Read::bounded()).await;
+        assert_eq!(answer.origin, Origin::Stale);
+    }
+    let refused = node.rows.get(&row("2"), &Read::bounded()).await;
+    assert!(refused.expect_err("nothing is known").is_unavailable());
+    assert!(began.elapsed() < Duration::from_millis(5), "at once");
+    assert_eq!(node.loader.loads(), loads + 1);
+
+    node.loader.release();
+    world.database.away.store(false, Ordering::SeqCst);
+    let began = tokio::time::Instant::now();
+    until(|| node.rows.peek(&row("1"), &Read::bounded()).is_some()).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(node.get(&row("2")).await, "absent");
 }
 
 #[test]

@@ -474,7 +474,7 @@ async fn a_memo_holds_for_as_long_as_all_of_its_parts_do() {
     };
     make().await;
     let page = || {
-        memo.get(&"page", &read, String::clone)
+        memo.get(&"page", &read, |made, age| (made.clone(), age))
             .map(|(page, _)| page)
     };
     assert_eq!(page().as_deref(), Some("one two"));

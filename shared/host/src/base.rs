@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::parts::Parts;
 use crate::place::database_url;
 use crate::service::Service;
+use http::HeaderMap;
 use larder::{Freshness, Larder, Read, SealKey, Source};
 use larder_db::Database;
 use larder_journal::Journal;
@@ -70,6 +71,12 @@ impl Opening {
         }
     }
 
+    /// As many loads as there are connections to read, but for two: rounds are asked for on the
+    /// same ones, by this process and by other services, and never wait behind loads.
+    fn concurrent_loads(&self) -> usize {
+        self.connections.read_connections.saturating_sub(2).max(1) as usize
+    }
+
     /// Opens the database of a service, brings its tables up to date, and installs its journal:
     /// all that is needed to write rows.
     pub async fn journal(&self, service: &impl Service) -> Result<Journal, Error> {
@@ -100,7 +107,8 @@ impl Base {
         let source = opening
             .larder
             .source(service.name())
-            .feed(Arc::new(journal.clone()));
+            .feed(Arc::new(journal.clone()))
+            .concurrent_loads(opening.concurrent_loads());
         let source = match opening.poll {
             Some(interval) => source.poll_every(interval),
             None => source.poll_by_hand(),
@@ -139,11 +147,21 @@ impl Base {
     /// relied on, from the source.
     #[inline]
     pub fn read<T>(&self, request: &Request<T>) -> Result<Read, Status> {
-        let mut read = larder_wire::read(request)?;
+        Ok(self.doubted(larder_wire::read(request)?))
+    }
+
+    /// How a call wants to be read that may be answered at once; `None` where its metadata is
+    /// malformed.
+    #[inline]
+    pub fn read_at_once(&self, metadata: &HeaderMap) -> Option<Read> {
+        Some(self.doubted(larder_wire::wanted(metadata).ok()?))
+    }
+
+    fn doubted(&self, mut read: Read) -> Read {
         if self.doubt.is_raised() {
             read.freshness = Freshness::Strong;
         }
-        Ok(read)
+        read
     }
 
     /// Runs a write, from its first statement to its hint, as a task of the process: a caller who

@@ -2,9 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use larder::{Answer, Origin, Token, Value};
-use larder_proto::Raw;
+use larder_proto::{Framed, Raw};
+use larder_runtime::shortcut::Reply;
 use larder_runtime::status;
-use larder_wire::{Mark, mark, put_token};
+use larder_wire::{Mark, mark, put_token, reply};
 use prost::Message;
 use std::time::Duration;
 use tonic::{Response, Status};
@@ -17,7 +18,7 @@ pub struct Entity {
     /// The row's version.
     pub version: u64,
     /// The encoded message.
-    pub message: Bytes,
+    pub message: Framed,
 }
 
 impl Entity {
@@ -25,36 +26,36 @@ impl Entity {
     pub fn new(version: u64, message: &impl Message) -> Self {
         Self {
             version,
-            message: message.encode_to_vec().into(),
+            message: Framed::of(message),
         }
     }
 
     /// The message, without a copy.
     pub fn raw(&self) -> Raw {
-        Raw::from(self.message.clone())
+        self.message.raw()
     }
 }
 
 /// In the remote tier, the version stands before the message.
 impl Value for Entity {
     fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(VERSION_BYTES + self.message.len());
+        let message = self.message.as_message();
+        let mut bytes = BytesMut::with_capacity(VERSION_BYTES + message.len());
         bytes.put_u64(self.version);
-        bytes.put_slice(&self.message);
+        bytes.put_slice(message);
         bytes.freeze()
     }
 
-    fn decode(mut bytes: Bytes) -> Option<Self> {
-        let version = bytes.first_chunk::<VERSION_BYTES>().copied()?;
-        let message = bytes.split_off(VERSION_BYTES);
+    fn decode(bytes: Bytes) -> Option<Self> {
+        let (version, message) = bytes.split_first_chunk::<VERSION_BYTES>()?;
         Some(Self {
-            version: u64::from_be_bytes(version),
-            message,
+            version: u64::from_be_bytes(*version),
+            message: Framed::copied(message),
         })
     }
 
     fn weight(&self) -> usize {
-        size_of::<Self>() + self.message.len()
+        size_of::<Self>() + self.message.body_len()
     }
 }
 
@@ -66,6 +67,13 @@ pub fn found(answer: &Answer<Entity>, kind: &str, id: &str) -> Result<Response<R
         .value()
         .ok_or_else(|| absent(kind, id, Mark::of(answer)))?;
     Ok(mark(row.raw(), Mark::of(answer), Some(row.version)))
+}
+
+/// The answer to a Get that can be given at once: the row, where it is in memory.
+#[inline]
+pub fn found_at_once(answer: &Answer<Entity>) -> Option<Reply> {
+    let row = answer.value()?;
+    Some(reply(&row.message, Mark::of(answer), Some(row.version)))
 }
 
 /// NOT_FOUND, with where that is known from.
@@ -97,13 +105,13 @@ mod tests {
     fn a_row_reads_back_from_the_remote_tier() {
         let row = Entity {
             version: 7,
-            message: Bytes::from_static(b"message"),
+            message: Framed::copied(b"message"),
         };
         assert_eq!(Entity::decode(row.encode()), Some(row));
         assert_eq!(Entity::decode(Bytes::from_static(b"short")), None);
         let empty = Entity {
             version: 1,
-            message: Bytes::new(),
+            message: Framed::copied(b""),
         };
         assert_eq!(Entity::decode(empty.encode()), Some(empty));
     }

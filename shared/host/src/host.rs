@@ -14,6 +14,7 @@ use larder_proto::cache::v1::feed_service_server::FeedServiceServer;
 use larder_runtime::admin::Admin;
 use larder_runtime::readiness::{Gate, Readiness};
 use larder_runtime::server::Server;
+use larder_runtime::shortcut::Place;
 use larder_wire::Feeds;
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ pub struct Host<S: Service> {
     gate: Gate,
     server: Server,
     admin: Admin,
-    rpc: Late<S::Grpc>,
+    rpc: Late<S::Server>,
     feeds: Late<FeedServiceServer<Feeds>>,
     opened: Arc<OnceLock<Opened>>,
 }
@@ -124,6 +125,7 @@ impl<S: Service> Host<S> {
             timing: self.timing,
             gate: self.gate,
             rpc: self.rpc,
+            shortcut: self.server.shortcut(),
             feeds: self.feeds,
             opened: self.opened,
         };
@@ -165,7 +167,8 @@ struct Start<S: Service> {
     opening: Opening,
     timing: Timing,
     gate: Gate,
-    rpc: Late<S::Grpc>,
+    rpc: Late<S::Server>,
+    shortcut: Place,
     feeds: Late<FeedServiceServer<Feeds>>,
     opened: Arc<OnceLock<Opened>>,
 }
@@ -184,7 +187,10 @@ impl<S: Service> Start<S> {
         let own = base.source().clone();
         self.feeds.set(Feeds::of([own.clone()]));
         let sources = std::iter::once(own).chain(self.service.others()).collect();
-        self.rpc.set(rpc);
+        self.rpc.set(rpc.server);
+        if let Some(shortcut) = rpc.shortcut {
+            self.shortcut.set(shortcut);
+        }
         upkeep::start(&base, self.gate, &self.timing);
         let _ = self.opened.set(Opened { base, sources });
         tracing::info!(service.name = service, "the database is open");

@@ -37,11 +37,11 @@ pub mod trial;
 mod upkeep;
 
 pub use base::{Base, Opening};
-pub use entity::{Entity, absent, found, written};
+pub use entity::{Entity, absent, found, found_at_once, written};
 pub use error::Error;
 pub use host::{Host, run};
 pub use late::Late;
 pub use parts::{Parts, Port, Timing, asked_to_end};
 pub use place::database_url;
-pub use service::{BoxError, GrpcService, Migrations, Service};
+pub use service::{BoxError, Grpc, GrpcService, Migrations, Service};
 pub use sql::among;

@@ -4,7 +4,9 @@ use crate::base::Base;
 use larder::Source;
 use larder_db::Migrator;
 use larder_journal::Watches;
+use larder_runtime::shortcut::Shortcut;
 use std::convert::Infallible;
+use std::sync::Arc;
 use tonic::body::Body;
 use tonic::server::NamedService;
 
@@ -48,10 +50,18 @@ pub struct Migrations {
     pub postgres: Migrator,
 }
 
+/// An open service, as its gRPC port needs it.
+pub struct Grpc<S> {
+    /// The generated server.
+    pub server: S,
+    /// Answers at once what it can, before the server is asked.
+    pub shortcut: Option<Arc<dyn Shortcut>>,
+}
+
 /// A service that owns tables.
 pub trait Service: Send + Sync + 'static {
     /// Its gRPC server.
-    type Grpc: GrpcService;
+    type Server: GrpcService;
 
     /// The name of its source and of its database, the same in every process: `profiles`.
     fn name(&self) -> &'static str;
@@ -63,7 +73,7 @@ pub trait Service: Send + Sync + 'static {
     fn watches(&self) -> Watches;
 
     /// Opens its keyspaces. Called once, when the database is there; nothing is waited for.
-    fn open(&self, base: &Base) -> Result<Self::Grpc, BoxError>;
+    fn open(&self, base: &Base) -> Result<Grpc<Self::Server>, BoxError>;
 
     /// The sources of other services that it holds copies of, for `/metrics`; asked after
     /// [`open`](Self::open).

@@ -5,6 +5,10 @@
 //! task runs, which the flush itself brings about: by then the other tasks that were ready have
 //! run, and their replies go along.
 //!
+//! A caller alone on its connection would wait for that turn and gain nothing. So a stream begins
+//! by writing at every flush, gathers once more flushes than one reply needs come between two
+//! reads, and stops when gathering has brought nothing [`LONE`] times in a row.
+//!
 //! Invariant: as long as bytes are kept, either the task that flushed them has been woken, or
 //! the stream below has its waker and calls when it takes more. Whoever is woken polls one of
 //! reading, flushing or shutting down, as every HTTP connection does, and thereby lets go of
@@ -19,6 +23,11 @@ use tonic::transport::server::Connected;
 /// More than this is never kept: four frames of the largest size that clients usually allow.
 pub const LIMIT: usize = 64 * 1024;
 
+/// One reply is flushed up to so many times.
+const FLUSHES: u32 = 2;
+/// When gathering so often brought no more than one reply, it is given up.
+const LONE: u32 = 32;
+
 /// A stream that gathers writes.
 #[derive(Debug)]
 pub struct Coalesced<T: AsyncWrite + Unpin> {
@@ -28,6 +37,12 @@ pub struct Coalesced<T: AsyncWrite + Unpin> {
     sent: usize,
     /// The stream below took no more when last asked, and calls when it does.
     blocked: bool,
+    /// Writes wait for company.
+    gathers: bool,
+    /// Flushes since something was last read, or, where writes are gathered, last written.
+    flushes: u32,
+    /// Times in a row that gathering brought nothing.
+    lone: u32,
     /// What went wrong where it could not be said, because nobody was writing.
     failed: Option<io::Error>,
 }
@@ -40,12 +55,32 @@ impl<T: AsyncWrite + Unpin> Coalesced<T> {
             kept: Vec::new(),
             sent: 0,
             blocked: false,
+            gathers: false,
+            flushes: 0,
+            lone: 0,
             failed: None,
         }
     }
 
     fn is_clear(&self) -> bool {
         self.kept.is_empty() && !self.blocked
+    }
+
+    /// Counts a flush; whether what it asks to be written waits for company.
+    fn waits(&mut self) -> bool {
+        self.flushes += 1;
+        if !self.gathers && self.flushes > FLUSHES {
+            (self.gathers, self.lone) = (true, 0);
+        }
+        self.gathers
+    }
+
+    /// What was gathered is written.
+    fn gathered(&mut self) {
+        let lone = self.gathers && self.flushes <= FLUSHES;
+        self.lone = if lone { self.lone + 1 } else { 0 };
+        self.gathers &= self.lone < LONE;
+        self.flushes = 0;
     }
 
     fn failure(&mut self) -> io::Result<()> {
@@ -84,10 +119,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Coalesced<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.gathers && !self.kept.is_empty() {
+            self.gathered();
+        }
         if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
             self.failed = Some(error);
         }
+        let before = buf.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if !self.gathers && buf.filled().len() > before {
+            self.flushes = 0;
+        }
         // A peer that takes nothing may have sent something before: first that, then the error.
         // It must be said here when nothing comes, for there may be nobody who writes.
         match (outcome, self.failed.take()) {
@@ -120,7 +162,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Coalesced<T> {
     /// Promises to flush: see the module's invariant.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.failure()?;
-        if self.kept.is_empty() || self.blocked {
+        if self.kept.is_empty() || self.blocked || !self.waits() {
             // Also the stream's own flush, of what went past us.
             ready!(self.poll_drain(cx))?;
             return Pin::new(&mut self.stream).poll_flush(cx);

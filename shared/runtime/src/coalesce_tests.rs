@@ -94,7 +94,14 @@ struct Task {
 }
 
 impl Task {
+    /// Over a stream that gathers writes already.
     fn over(peer: Peer) -> Self {
+        let mut task = Self::new(peer);
+        task.io.gathers = true;
+        task
+    }
+
+    fn new(peer: Peer) -> Self {
         let wakes = Arc::new(Wakes::default());
         Self {
             io: Coalesced::new(peer),
@@ -149,6 +156,37 @@ fn a_flush_is_never_lost_and_many_writes_leave_as_one() {
     assert!(task.read().is_pending());
     assert_eq!(task.io.stream.taken, b"one two ");
     assert_eq!(task.io.stream.writes, 1);
+}
+
+#[test]
+fn a_lone_caller_does_not_wait_for_company_and_a_crowd_gathers_again() {
+    let mut task = Task::new(Peer::taking([usize::MAX; 99]));
+    for _ in 0..FLUSHES {
+        done(task.write(b"a"));
+        done(task.flush());
+    }
+    assert_eq!(task.io.stream.writes, FLUSHES as usize);
+    assert_eq!(task.wakes(), 0, "nothing is left to be done");
+    // One more without a read between: these are replies to several callers.
+    for _ in 0..5 {
+        done(task.write(b"b"));
+        done(task.flush());
+    }
+    assert_eq!(task.io.stream.writes, FLUSHES as usize);
+    assert!(task.wakes() > 0);
+    assert!(task.read().is_pending());
+    assert_eq!(task.io.stream.writes, FLUSHES as usize + 1);
+    for _ in 0..LONE {
+        assert!(task.io.gathers);
+        done(task.write(b"c"));
+        done(task.flush());
+        assert!(task.read().is_pending());
+    }
+    assert!(!task.io.gathers, "gathering has brought nothing");
+    let writes = task.io.stream.writes;
+    done(task.write(b"d"));
+    done(task.flush());
+    assert_eq!(task.io.stream.writes, writes + 1);
 }
 
 #[test]
@@ -276,6 +314,7 @@ fn an_error_is_said_to_whoever_writes_next() {
 async fn what_was_flushed_is_offered_once_more_when_the_connection_is_dropped() {
     let (near, mut far) = tokio::io::duplex(64);
     let mut io = Coalesced::new(near);
+    io.gathers = true;
     io.write_all(b"goodbye").await.expect("it is kept");
     io.flush().await.expect("it is promised");
     drop(io);

@@ -5,11 +5,12 @@
 //! [`shutdown::requested`]. In between, a call passes through
 //!
 //! 1. [`coalesce`]: many replies of a connection leave in one system call;
-//! 2. [`metrics`]: every call is counted and timed, whatever becomes of it;
-//! 3. [`streams`]: open answers end when the process drains;
-//! 4. [`refusal`]: what the transport refuses is said in the same words as everything else;
-//! 5. [`admission`]: too many at once are turned away;
-//! 6. [`deadline`]: and none takes longer than its caller waits;
+//! 2. [`shortcut`]: what can be answered at once is, and goes no further;
+//! 3. [`metrics`]: every call is counted and timed, whatever becomes of it;
+//! 4. [`streams`]: open answers end when the process drains;
+//! 5. [`refusal`]: what the transport refuses is said in the same words as everything else;
+//! 6. [`admission`]: too many at once are turned away;
+//! 7. [`deadline`]: and none takes longer than its caller waits;
 //!
 //! and comes to the service, which says what is wrong with [`status`] and reaches others through
 //! a [`client`].
@@ -27,6 +28,7 @@ pub mod metrics;
 pub mod readiness;
 pub mod refusal;
 pub mod server;
+pub mod shortcut;
 pub mod shutdown;
 pub mod status;
 pub mod streams;

@@ -102,6 +102,12 @@ impl Metrics {
         text
     }
 
+    /// Counts a call that was answered at once, and well.
+    pub(crate) fn answered(&self, path: &str, took: Duration) {
+        let method = self.methods.get(path).unwrap_or(&self.other);
+        method.record(Code::Ok, took);
+    }
+
     fn begin(&self, path: &str) -> Call {
         let method = self.methods.get(path).unwrap_or(&self.other).clone();
         Call {

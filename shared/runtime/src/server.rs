@@ -4,7 +4,7 @@ use crate::coalesce::Coalesced;
 use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 use crate::tasks::Tasks;
-use crate::{admission, deadline, listen, refusal, streams};
+use crate::{admission, deadline, listen, refusal, shortcut, streams};
 use axum::response::IntoResponse;
 use futures_util::{Stream, stream};
 use std::convert::Infallible;
@@ -80,6 +80,7 @@ pub struct Server {
     routes: Routes,
     services: Vec<&'static str>,
     metrics: Arc<Metrics>,
+    shortcut: shortcut::Place,
     draining: CancellationToken,
 }
 
@@ -111,6 +112,7 @@ impl Server {
             routes: Routes::default(),
             services: Vec::new(),
             metrics: Arc::new(Metrics::new(&known).map_err(Error::Descriptors)?),
+            shortcut: shortcut::Place::default(),
             draining: CancellationToken::new(),
         })
     }
@@ -140,6 +142,11 @@ impl Server {
     /// Its calls, for the admin port.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    /// Where a shortcut for its calls is put.
+    pub fn shortcut(&self) -> shortcut::Place {
+        self.shortcut.clone()
     }
 
     /// Cancelled when no new calls are taken and streams should end; those that wait for their
@@ -198,6 +205,7 @@ impl Server {
             while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
         });
         let layers = ServiceBuilder::new()
+            .layer(shortcut::layer(self.shortcut, self.metrics.clone()))
             .layer(metrics::layer(self.metrics))
             .layer(streams::layer(self.draining.clone()))
             .layer(refusal::layer())

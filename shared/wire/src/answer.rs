@@ -1,10 +1,13 @@
 //! What a caller is told about an answer.
 
 use crate::names;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use larder::{Answer, Origin, Token};
+use larder_proto::Framed;
+use larder_runtime::shortcut::Reply;
 use std::time::Duration;
 use tonic::Response;
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::MetadataMap;
 
 /// Where an answer came from, and how old it can be. The mark of an answer that was made of
 /// several is the worst of theirs: see [`Mark::and`].
@@ -49,24 +52,42 @@ fn far(origin: Origin) -> u8 {
     }
 }
 
+const SOURCE: HeaderName = HeaderName::from_static(names::SOURCE);
+const AGE: HeaderName = HeaderName::from_static(names::AGE);
+const VERSION: HeaderName = HeaderName::from_static(names::VERSION);
+
 /// Writes the mark, and the entity's version where it is one, into a response's metadata.
 pub fn mark<T>(message: T, mark: Mark, version: Option<u64>) -> Response<T> {
     let mut response = Response::new(message);
-    let metadata = response.metadata_mut();
+    *response.metadata_mut() = MetadataMap::from_headers(metadata(mark, version));
+    response
+}
+
+/// The whole answer, marked, of a call that is answered at once.
+pub fn reply(message: &Framed, mark: Mark, version: Option<u64>) -> Reply {
+    Reply {
+        metadata: metadata(mark, version),
+        body: message.body(),
+    }
+}
+
+fn metadata(mark: Mark, version: Option<u64>) -> HeaderMap {
     let origin = match mark.origin {
         Origin::L1 => "l1",
         Origin::L2 => "l2",
         Origin::Source => "db",
         Origin::Stale => "stale",
     };
-    metadata.insert(names::SOURCE, MetadataValue::from_static(origin));
     // Rounded up: it is an upper bound.
     let millis = u64::try_from(mark.age.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    metadata.insert(names::AGE, MetadataValue::from(millis));
+    // For what the transport adds, too.
+    let mut metadata = HeaderMap::with_capacity(6);
+    metadata.insert(SOURCE, HeaderValue::from_static(origin));
+    metadata.insert(AGE, millis.into());
     if let Some(version) = version {
-        metadata.insert(names::VERSION, MetadataValue::from(version));
+        metadata.insert(VERSION, version.into());
     }
-    response
+    metadata
 }
 
 /// Writes the token of a write into its response's metadata.

@@ -1,11 +1,11 @@
 //! What a caller asks for.
 
 use crate::names;
+use http::{HeaderMap, HeaderValue};
 use larder::{Freshness, Read, Token};
 use larder_runtime::deadline::Deadline;
 use larder_runtime::status;
 use std::time::Duration;
-use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Status};
 
 /// Tokens that one call may show.
@@ -16,7 +16,13 @@ const MAX_STALENESS_MILLIS: u64 = 86_400_000;
 /// The read options in a request's metadata, and its deadline; INVALID_ARGUMENT names what is
 /// malformed.
 pub fn read<T>(request: &Request<T>) -> Result<Read, Status> {
-    let metadata = request.metadata();
+    let mut read = wanted(request.metadata().as_ref())?;
+    read.deadline = Deadline::of(request).map(|deadline| deadline.at());
+    Ok(read)
+}
+
+/// The read options in a request's metadata, for an answer at once.
+pub fn wanted(metadata: &HeaderMap) -> Result<Read, Status> {
     let tokens = metadata.get_all(names::TOKEN).iter();
     let tokens = tokens
         .take(MAX_TOKENS + 1)
@@ -31,12 +37,12 @@ pub fn read<T>(request: &Request<T>) -> Result<Read, Status> {
     Ok(Read {
         freshness: freshness(metadata)?,
         tokens,
-        deadline: Deadline::of(request).map(|deadline| deadline.at()),
+        deadline: None,
     })
 }
 
-fn freshness(metadata: &MetadataMap) -> Result<Freshness, Status> {
-    let word = metadata.get(names::FRESHNESS).map(MetadataValue::as_bytes);
+fn freshness(metadata: &HeaderMap) -> Result<Freshness, Status> {
+    let word = metadata.get(names::FRESHNESS).map(HeaderValue::as_bytes);
     let bound = metadata.get(names::MAX_STALENESS).map(millis).transpose()?;
     match (word, bound) {
         (None | Some(b"bounded"), None) => Ok(Freshness::Bounded),
@@ -54,7 +60,7 @@ fn freshness(metadata: &MetadataMap) -> Result<Freshness, Status> {
     }
 }
 
-fn millis(value: &MetadataValue<Ascii>) -> Result<Duration, Status> {
+fn millis(value: &HeaderValue) -> Result<Duration, Status> {
     let number = value
         .to_str()
         .ok()
@@ -68,7 +74,7 @@ fn millis(value: &MetadataValue<Ascii>) -> Result<Duration, Status> {
         })
 }
 
-fn token(value: &MetadataValue<Ascii>) -> Result<Token, Status> {
+fn token(value: &HeaderValue) -> Result<Token, Status> {
     let token = value
         .to_str()
         .ok()

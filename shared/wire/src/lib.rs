@@ -14,8 +14,8 @@ mod refusal;
 mod serve;
 mod upstream;
 
-pub use answer::{Mark, mark, put_token};
-pub use ask::read;
+pub use answer::{Mark, mark, put_token, reply};
+pub use ask::{read, wanted};
 pub use metrics::render;
 pub use refusal::refusal;
 pub use serve::Feeds;

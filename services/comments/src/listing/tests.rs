@@ -38,19 +38,19 @@ fn a_signed_page_is_what_the_contract_would_encode() {
         ],
         next_page_token: "next".to_owned(),
     };
-    assert_eq!(listed.signed(&names), expected.encode_to_vec());
-    assert_eq!(Listed::default().signed(&[]), "");
+    assert_eq!(listed.signed(&names), Framed::of(&expected));
+    assert_eq!(Listed::default().signed(&[]), Framed::copied(b""));
 }
 
 #[test]
 fn a_signed_comment_is_what_the_contract_would_encode() {
-    let plain: Bytes = comment("c", "ada").encode_to_vec().into();
+    let plain = Framed::of(&comment("c", "ada"));
     let named = wire::Comment {
         author_display_name: "Ada".to_owned(),
         ..comment("c", "ada")
     };
     assert_eq!(signed(&plain, b"Ada"), named.encode_to_vec());
-    assert_eq!(signed(&plain, b""), plain);
+    assert_eq!(signed(&plain, b""), plain.message());
 }
 
 #[test]

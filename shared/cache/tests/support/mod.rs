@@ -446,6 +446,17 @@ impl World {
         self.open(larder, source)
     }
 
+    /// A process that polls its source.
+    pub async fn polling(&self) -> Node {
+        let larder = Larder::builder(self.hub.clone())
+            .clock(self.clock.clone())
+            .build();
+        let source = larder.source("rows").feed(self.database.clone()).open();
+        let node = self.open(larder, source);
+        until(|| node.source.is_proven()).await;
+        node
+    }
+
     /// A process whose source has no feed.
     pub fn without_feed(&self) -> Node {
         let larder = Larder::builder(self.hub.clone())
