@@ -326,7 +326,9 @@ impl Register {
             Some(entry) if entry.state == state => {
                 match (entry.known, known) {
                     (None, None) => entry.collections.push(attempt),
-                    (None, Some(_)) => entry.collections.retain(|a| a.collection == collection),
+                    // Now it is certain, and may be none of those: a change by hand says only
+                    // afterwards what it made.
+                    (None, Some(_)) => entry.collections = vec![attempt],
                     _ => {}
                 }
                 entry.known = match (entry.known, known) {

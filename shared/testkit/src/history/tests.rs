@@ -146,6 +146,17 @@ fn of_two_writes_that_would_make_one_state_either_may_have() {
 }
 
 #[test]
+fn a_write_that_did_not_happen_does_not_say_where_the_row_is() {
+    let history = history();
+    write(&history, 10, State::version(1));
+    let place = history.place(0);
+    history.attempt(place, at(20), State::version(2), THERE);
+    history.wrote(place, at(30), at(40), (State::version(2), HERE));
+    assert_eq!(found(&history, &read(50), row(2)), None);
+    assert_eq!(found(&history, &read(5000), Seen::Outside(THERE)), None);
+}
+
+#[test]
 fn an_absence_before_its_delete_was_invoked_is_no_sight_of_it() {
     let history = history();
     write(&history, 10, State::version(1));
