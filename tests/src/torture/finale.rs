@@ -83,7 +83,7 @@ async fn held(world: &World, kind: Kind) -> Result<()> {
 }
 
 /// Every row and every list, at one process.
-async fn everything(world: &World, node: &Node) -> Result<()> {
+pub(crate) async fn everything(world: &World, node: &Node) -> Result<()> {
     let running = node.running().context("the process does not run")?;
     let ones = world.rows.iter();
     let mut questions: Vec<Question> = ones

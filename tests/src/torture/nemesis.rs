@@ -45,7 +45,7 @@ pub async fn nemesis(
         before: Default::default(),
         during: world.history.take_tally(),
         after: Default::default(),
-        loads: [f64::NAN, loads, f64::NAN],
+        loads: [None, Some(loads), None],
         statements: [None, statements, None],
         errors: std::mem::take(&mut *locked(&world.errors)),
         proof: Duration::ZERO,

@@ -1,8 +1,9 @@
 //! Promises broken on purpose: the judge must find them through all that lies between.
 
-use super::world::World;
+use super::finale::everything;
+use super::world::{World, locked};
 use crate::Kind;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use larder_testkit::wait_until;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub async fn silent_triggers(world: &World) -> Result<()> {
 /// Readers ask for a Δ of half a minute at a process that proves nothing, and are judged by one of
 /// a second.
 pub async fn loose_bound(world: &World) -> Result<()> {
+    // It has copies of everything, or else it would have nothing to serve.
+    everything(world, &world.nodes[0]).await?;
     world.loose.store(true, Ordering::Relaxed);
     world.nodes[0].database.stall();
     world.nodes[0].redis.stall();
@@ -37,8 +40,16 @@ pub async fn loose_bound(world: &World) -> Result<()> {
 }
 
 async fn found(world: &World) -> Result<()> {
-    wait_until("a violation that was planted", SOON, async || {
+    let found = wait_until("a violation that was planted", SOON, async || {
         !world.history().violations().is_empty()
+    });
+    let found = found.await;
+    let tally = world.history().take_tally();
+    found.with_context(|| {
+        let errors = locked(&world.errors).clone();
+        format!(
+            "{} reads, the oldest {:?} behind, and if marked {:?}; errors {errors:?}",
+            tally.reads, tally.longest, tally.longest_marked
+        )
     })
-    .await
 }

@@ -15,7 +15,7 @@ pub struct Line {
     pub(crate) during: Tally,
     pub(crate) after: Tally,
     /// Loads per second before it, during it, and in the second after it.
-    pub(crate) loads: [f64; 3],
+    pub(crate) loads: [Option<f64>; 3],
     /// Transactions of PostgreSQL per second, at the same times.
     pub(crate) statements: [Option<f64>; 3],
     /// The oldest proof of any process during it.
@@ -58,12 +58,17 @@ pub fn header() -> &'static str {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total();
-        let share = |tally: &Tally| format!("{:.1} %", tally.share_cached() * 100.0);
+        let share = |tally: &Tally| match tally.reads {
+            0 => "–".to_owned(),
+            _ => format!("{:.1} %", tally.share_cached() * 100.0),
+        };
         let shares = [&self.before, &self.during, &self.after].map(share);
-        let loads = self.loads.map(|loads| format!("{loads:.0}"));
+        let loads = self
+            .loads
+            .map(|loads| loads.map_or_else(|| "–".to_owned(), |loads| format!("{loads:.0}")));
         let statements = self
             .statements
-            .map(|count| count.map_or_else(|| "?".to_owned(), |count| format!("{count:.0}")));
+            .map(|count| count.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}")));
         let errors: u64 = self.errors.values().sum();
         let span = |span: Option<Duration>| span.map_or_else(|| "–".to_owned(), millis);
         write!(

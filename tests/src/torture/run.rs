@@ -63,9 +63,9 @@ pub async fn under(world: &World, fault: Fault, spell: Spell, seed: u64) -> Resu
     Ok(Line {
         name: fault.name(),
         loads: [
-            began.since(&start).0,
-            healed.since(&began).0,
-            second.since(&healed).0,
+            Some(began.since(&start).0),
+            Some(healed.since(&began).0),
+            Some(second.since(&healed).0),
         ],
         statements: [
             began.since(&start).1,
