@@ -2,8 +2,8 @@
 //!
 //! Owns nothing of the suite and looks into nothing: a [`Suite`] is the binary `larder` as it is
 //! shipped, [`Replica`] its ports, [`Said`] what an answer's metadata says, [`scene`]
-//! the calls that tests make, [`command`] the command line, and [`metrics`] what a
-//! replica says of itself. The tests are the files beside this folder; the package of the binary
+//! the calls that tests make, [`command`] the command line, [`metrics`] what a replica says of
+//! itself, and [`torture`] what all of it goes through under faults. The tests are the files beside this folder; the package of the binary
 //! builds them.
 
 mod ask;
@@ -12,6 +12,7 @@ pub mod command;
 pub mod metrics;
 pub mod scene;
 mod suite;
+pub mod torture;
 
 pub use ask::{Said, asking, said};
 pub use suite::{Kind, Replica, Setup, Suite};

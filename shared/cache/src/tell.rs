@@ -4,6 +4,7 @@ use crate::cache::Keyspace;
 use crate::entry::Value;
 use crate::key::{Key, Tag};
 use crate::keyspace::Inner;
+use crate::load;
 use crate::read::{Answer, Error, Origin, Read};
 use crate::snapshot::Label;
 use crate::stats::Stats;
@@ -66,7 +67,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         Told {
             payload: answer.value().map(V::encode),
             tags: entry.tags.to_vec(),
-            label: label.filter(|_| answer.origin != Origin::Stale),
+            label,
         }
     }
 }
@@ -96,7 +97,17 @@ impl<K: Key, V: Value> AnyKeyspace for Inner<K, V> {
             });
             let parsed: Vec<Option<K>> = keys.iter().map(|key| K::parse(key)).collect();
             let known: Vec<K> = parsed.iter().flatten().cloned().collect();
-            let mut answers = keyspace.get_many(&known, &read).await?.into_iter();
+            let answers = keyspace.get_many(&known, &read).await?;
+            // It has no label, and the asker could not tell it from a value that was just loaded:
+            // better its own last value, whose age it knows.
+            // Test: `a_last_value_is_not_told_to_another_process`.
+            if answers.iter().any(|answer| answer.origin == Origin::Stale) {
+                return Err(Error::Load {
+                    keyspace: keyspace.0.name.clone(),
+                    cause: load::Error::unavailable("there are only last values, past their bound"),
+                });
+            }
+            let mut answers = answers.into_iter();
             let nothing = || Told {
                 payload: None,
                 tags: Vec::new(),

@@ -352,6 +352,28 @@ async fn an_unreachable_source_leaves_the_last_value_marked_or_an_error() {
 }
 
 #[tokio::test]
+async fn a_last_value_is_not_told_to_another_process() {
+    let mut world = World::new();
+    world.policy.fail_safe = true;
+    world.database.put("1", Some(("a", "last")));
+    let node = world.node().await;
+    node.get(&row("1")).await;
+    let rows = || node.source.find("rows").expect("the keyspace");
+    let told = rows().tell(vec!["r1".to_owned()], Read::bounded()).await;
+    assert!(told.expect("a value")[0].label.is_some());
+    // 1. The source goes away, and here its last value is served, marked.
+    // 2. Another service asks for it, and would take it for one that was just loaded.
+    world.database.away.store(true, Ordering::SeqCst);
+    world.pass(3_000);
+    assert_eq!(
+        node.answer(&row("1"), &Read::bounded()).await.origin,
+        Origin::Stale
+    );
+    let told = rows().tell(vec!["r1".to_owned()], Read::bounded()).await;
+    assert!(told.expect_err("a last value").is_unavailable());
+}
+
+#[tokio::test]
 async fn bytes_that_are_no_value_of_ours_are_dropped_and_the_source_is_asked() {
     use larder::remote::{Item, Remote as _};
     let world = World::new();

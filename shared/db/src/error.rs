@@ -186,8 +186,10 @@ fn of_postgres(code: &str) -> Meaning {
         "40001" | "40P01" | "55P03" => Meaning::Busy,
         "57014" => Meaning::TimedOut,
         // Shut down, crashed, starting up, database dropped; an idle or open transaction ended
-        // by the server; a primary that has become a standby.
-        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25006" => Meaning::Unavailable,
+        // by the server; a primary that has become a standby; a database that takes no connections.
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25006" | "55000" => {
+            Meaning::Unavailable
+        }
         // Connections; out of memory, disk or connections; an I/O error of the server.
         _ if ["08", "53", "58"]
             .iter()

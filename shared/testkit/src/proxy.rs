@@ -21,6 +21,7 @@ enum Mode {
 #[derive(Clone, Copy, Debug)]
 struct Weather {
     mode: Mode,
+    target: SocketAddr,
     /// Connections that were opened under an older generation are broken.
     generation: u64,
 }
@@ -39,6 +40,7 @@ impl Proxy {
         let port = Arc::new(Port::reserve()?);
         let (weather, seen) = watch::channel(Weather {
             mode: Mode::Pass(Duration::ZERO),
+            target,
             generation: 0,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -51,7 +53,7 @@ impl Proxy {
         let held = Arc::clone(&port);
         std::thread::Builder::new()
             .name("proxy".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, target, seen, held)))?;
+            .spawn(move || runtime.block_on(serve(listener, seen, held)))?;
         Ok(Self { weather, port })
     }
 
@@ -82,7 +84,16 @@ impl Proxy {
             *w = Weather {
                 mode: Mode::Cut,
                 generation: w.generation + 1,
+                ..*w
             };
+        });
+    }
+
+    /// Breaks all connections; who comes back is taken to `target`.
+    pub fn aim(&self, target: SocketAddr) {
+        self.weather.send_modify(|w| {
+            w.target = target;
+            w.generation += 1;
         });
     }
 
@@ -99,7 +110,6 @@ impl Proxy {
 /// Ends when the [`Proxy`] is dropped.
 async fn serve(
     listener: std::net::TcpListener,
-    target: SocketAddr,
     mut weather: watch::Receiver<Weather>,
     port: Arc<Port>,
 ) {
@@ -115,7 +125,7 @@ async fn serve(
         tokio::select! {
             changed = weather.changed() => if changed.is_err() { return },
             accepted = accept(listener.as_ref()) => if let Some(client) = accepted {
-                tokio::spawn(carry(client, target, weather.clone()));
+                tokio::spawn(carry(client, weather.clone()));
             },
         }
     }
@@ -129,8 +139,12 @@ async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
 }
 
 /// One connection, until either side closes it or the weather breaks it.
-async fn carry(client: TcpStream, target: SocketAddr, mut weather: watch::Receiver<Weather>) {
-    let born = weather.borrow().generation;
+async fn carry(client: TcpStream, mut weather: watch::Receiver<Weather>) {
+    let Weather {
+        generation: born,
+        target,
+        ..
+    } = *weather.borrow();
     let passing = weather.clone();
     let traffic = async {
         open_road(&passing).await;

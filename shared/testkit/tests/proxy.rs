@@ -101,3 +101,19 @@ async fn a_delay_is_paid_once_by_bytes_sent_together() -> Result<()> {
     assert!(begun.elapsed() >= 2 * span, "{:?}", begun.elapsed());
     Ok(())
 }
+
+#[tokio::test]
+async fn who_comes_back_is_taken_to_the_new_target() -> Result<()> {
+    let proxy = Proxy::start(echo().await?)?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    ask(&mut stream, b"here").await?;
+    let shouting = TcpListener::bind("127.0.0.1:0").await?;
+    proxy.aim(shouting.local_addr()?);
+    let mut end = [0; 1];
+    let ended = tokio::time::timeout(LONG, stream.read(&mut end)).await?;
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    let (mut other, _) = tokio::time::timeout(LONG, shouting.accept()).await??;
+    other.write_all(b"THER").await?;
+    hear(&mut stream, b"THER").await
+}
