@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use larder_tests::torture::{
-    Fault, Load, Spell, World, finale, link_cuts, loose_bound, nemesis, print_violations,
+    Fault, Fleet, Load, Spell, World, finale, link_cuts, loose_bound, nemesis, print_violations,
     silent_triggers, under,
 };
 use std::path::Path;
@@ -19,7 +19,7 @@ const SPELL: Spell = Spell {
 };
 
 /// Two processes, and so little load that other tests have room beside it.
-async fn world() -> Result<Arc<World>> {
+async fn world(fleet: Fleet) -> Result<Arc<World>> {
     let load = Load {
         processes: 2,
         readers: 3,
@@ -27,12 +27,12 @@ async fn world() -> Result<Arc<World>> {
         writers: 4,
         write_rest: Duration::from_millis(50),
     };
-    World::start(Path::new(LARDER), load).await
+    World::start(Path::new(LARDER), load, fleet).await
 }
 
 /// None of these breaks a promise, and when all is healed every copy equals the database.
 async fn survives(faults: &[Fault]) -> Result<()> {
-    let world = world().await?;
+    let world = world(faults[0].fleet()).await?;
     for &fault in faults {
         let line = under(&world, fault, SPELL, 1).await?;
         eprintln!("{line}");
@@ -85,6 +85,16 @@ async fn redis_servers_that_disagree_break_no_promise() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_loses_the_last_writes_breaks_no_promise() -> Result<()> {
+    survives(&[Fault::SentinelFailover]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_loses_and_gains_shards_breaks_no_promise() -> Result<()> {
+    survives(&[Fault::ShardKilled, Fault::Resharded]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_by_hand_breaks_no_promise() -> Result<()> {
     survives(&[
         Fault::HandUpdate,
@@ -124,7 +134,7 @@ async fn a_hundred_thousand_rows_at_once_break_no_promise() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_faults_at_random_break_no_promise() -> Result<()> {
-    let world = world().await?;
+    let world = world(Fleet::Single).await?;
     let span = Duration::from_secs(10);
     nemesis(&world, 1, span, |fault| eprintln!("{fault}")).await?;
     ensure!(print_violations(&world) == 0, "under many faults");
@@ -133,7 +143,7 @@ async fn many_faults_at_random_break_no_promise() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_connections_leave_nothing_behind() -> Result<()> {
-    let world = world().await?;
+    let world = world(Fleet::Single).await?;
     let flat = link_cuts(&world, 100).await?;
     eprintln!("{flat}");
     flat.check()?;
@@ -143,12 +153,12 @@ async fn broken_connections_leave_nothing_behind() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_change_behind_silent_triggers_are_found() -> Result<()> {
-    let world = world().await?;
+    let world = world(Fleet::Single).await?;
     silent_triggers(&world).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_serves_older_than_the_bound_is_found() -> Result<()> {
-    let world = world().await?;
+    let world = world(Fleet::Single).await?;
     loose_bound(&world).await
 }

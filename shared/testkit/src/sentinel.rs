@@ -154,6 +154,16 @@ impl Sentinel {
         Ok(primary.address())
     }
 
+    /// Starts a server that was killed, empty, as a replica of the primary that there is now.
+    pub fn bring_back(&self, killed: SocketAddr) -> Result<()> {
+        let mut servers = self.servers.iter();
+        let server = servers.find(|server| server.address() == killed);
+        let server = server.with_context(|| format!("{killed} is none of ours"))?;
+        let primary = self.primary()?.address();
+        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+        server.restart_as(&["--replicaof", &host, &port])
+    }
+
     /// Replicas get nothing from the primary any more. What is written to it from now on is lost
     /// with the next failover; what they got before is not.
     pub fn cut_replication(&self) -> Result<()> {

@@ -9,7 +9,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use larder_testkit::history::Tally;
 use larder_tests::torture::{
-    Fault, Load, Spell, World, finale, header, link_cuts, nemesis, print_violations, under,
+    Fault, Fleet, Load, Spell, World, finale, header, link_cuts, nemesis, print_violations, under,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +86,40 @@ impl Settings {
     }
 }
 
+/// What is done to processes that share their servers.
+enum What {
+    LinkCuts,
+    Nemesis,
+    Faults(Vec<Fault>),
+}
+
+impl Settings {
+    /// What is to be done, by the Redis servers that it is done to.
+    fn parts(&self) -> Result<Vec<(Fleet, What)>> {
+        let faults = match self.what.as_str() {
+            "link-cuts" => return Ok(vec![(Fleet::Single, What::LinkCuts)]),
+            "nemesis" => return Ok(vec![(Fleet::Single, What::Nemesis)]),
+            "all" => Fault::ALL.to_vec(),
+            names => names
+                .split(',')
+                .map(|name| Fault::named(name).with_context(|| format!("there is no {name}")))
+                .collect::<Result<_>>()?,
+        };
+        let of = |fleet| {
+            let its = faults
+                .iter()
+                .copied()
+                .filter(|fault| fault.fleet() == fleet);
+            (fleet, its.collect::<Vec<_>>())
+        };
+        let parts = Fleet::ALL.into_iter().map(of);
+        let parts = parts.filter(|(_, faults)| !faults.is_empty());
+        Ok(parts
+            .map(|(fleet, faults)| (fleet, What::Faults(faults)))
+            .collect())
+    }
+}
+
 /// The binary `larder` beside this one; under cargo, built first.
 fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
@@ -123,11 +157,14 @@ async fn main() -> Result<()> {
     }
     let binary = settings.binary.clone().map_or_else(binary, Ok)?;
     println!("seed {}", settings.seed);
-    let world = World::start(&binary, settings.load).await?;
     println!("{}", header());
-    let outcome = drive(&world, &settings, &binary).await;
-    let found = print_violations(&world);
-    let total = outcome?;
+    let (mut total, mut found) = (Tally::default(), 0);
+    for (fleet, what) in settings.parts()? {
+        let world = World::start(&binary, settings.load, fleet).await?;
+        let outcome = drive(&world, &what, &settings, &binary).await;
+        found += print_violations(&world);
+        total.add(&outcome?);
+    }
     println!(
         "\n{} reads, {} rows judged, {} writes, {} violations",
         total.reads, total.facts, total.writes, total.violations
@@ -140,35 +177,33 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn drive(world: &Arc<World>, settings: &Settings, binary: &Path) -> Result<Tally> {
+async fn drive(
+    world: &Arc<World>,
+    what: &What,
+    settings: &Settings,
+    binary: &Path,
+) -> Result<Tally> {
     let spell = Spell {
         calm: Duration::from_secs_f64(settings.calm),
         fault: Duration::from_secs_f64(settings.fault),
     };
     let mut total = Tally::default();
-    match settings.what.as_str() {
-        "link-cuts" => {
+    match what {
+        What::LinkCuts => {
             let flat = link_cuts(world, settings.cuts).await?;
             println!("\n{flat}");
             flat.check()?;
             total.add(&world.history().take_tally());
         }
-        "nemesis" => {
+        What::Nemesis => {
             let span = Duration::from_secs_f64(settings.minutes * 60.0);
             let line = nemesis(world, settings.seed, span, |what| eprintln!("{what}")).await?;
             println!("{line}");
             eprintln!("errors: {:?}", line.errors());
             total.add(&line.total());
         }
-        what => {
-            let faults = match what {
-                "all" => Fault::ALL.to_vec(),
-                names => names
-                    .split(',')
-                    .map(|name| Fault::named(name).with_context(|| format!("there is no {name}")))
-                    .collect::<Result<_>>()?,
-            };
-            for fault in faults {
+        What::Faults(faults) => {
+            for &fault in faults {
                 let line = under(world, fault, spell, settings.seed).await?;
                 println!("{line}");
                 if !line.errors().is_empty() {

@@ -35,10 +35,10 @@ pub struct Flat {
 /// Breaks all connections to both servers so many times, at one process after the other.
 pub async fn link_cuts(world: &World, cuts: u32) -> Result<Flat> {
     // The pools grow to what they may hold, which is no leak.
-    sever(world, cuts / 4).await;
+    sever(world, cuts / 4).await?;
     proving(world).await?;
     let before = holding(world).await?;
-    sever(world, cuts).await;
+    sever(world, cuts).await?;
     proving(world).await?;
     let mut after = holding(world).await?;
     // Connections that were just broken take a moment to go.
@@ -62,15 +62,16 @@ pub async fn link_cuts(world: &World, cuts: u32) -> Result<Flat> {
     })
 }
 
-async fn sever(world: &World, cuts: u32) {
+async fn sever(world: &World, cuts: u32) -> Result<()> {
     for cut in 0..cuts as usize {
         let node = &world.nodes[cut % world.nodes.len()];
         match cut / world.nodes.len() % 2 {
-            0 => node.redis.sever(),
+            0 => node.redis()?.sever(),
             _ => node.database.sever(),
         }
         sleep(BETWEEN).await;
     }
+    Ok(())
 }
 
 impl Flat {
@@ -140,7 +141,7 @@ async fn holding(world: &World) -> Result<Holding> {
     let sessions = "SELECT count(*) FROM pg_stat_activity \
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     let sessions = block_in_place(|| primary.psql(sessions))?.trim().parse()?;
-    let clients = block_in_place(|| world.redis.command(&["INFO", "clients"]))?;
+    let clients = block_in_place(|| world.bus.single()?.command(&["INFO", "clients"]))?;
     let clients = clients
         .lines()
         .find_map(|line| line.strip_prefix("connected_clients:"));

@@ -1,6 +1,7 @@
 //! What can go wrong. Each fault happens, lasts for a while, and is healed by itself.
 
-use super::faults::{database, links, processes, redis, sql};
+use super::bus::Fleet;
+use super::faults::{database, fleet, links, processes, redis, sql};
 use super::world::World;
 use anyhow::Result;
 use rand::rngs::SmallRng;
@@ -43,6 +44,12 @@ pub enum Fault {
     RedisFailover,
     /// Two Redis servers believe to be the master, each with processes of its own.
     RedisSplit,
+    /// The sentinels' primary is killed after its replicas have missed its last writes.
+    SentinelFailover,
+    /// A primary of the cluster is killed.
+    ShardKilled,
+    /// A shard is added to the cluster, and takes slots from the others.
+    Resharded,
     /// A transaction commits after later ones.
     LongWriter,
     /// Rows move between collections.
@@ -74,7 +81,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::Healthy,
         Self::BusCut,
         Self::BusSilent,
@@ -92,6 +99,9 @@ impl Fault {
         Self::RedisLagging,
         Self::RedisFailover,
         Self::RedisSplit,
+        Self::SentinelFailover,
+        Self::ShardKilled,
+        Self::Resharded,
         Self::LongWriter,
         Self::Moves,
         Self::AbsenceThenInsert,
@@ -122,6 +132,15 @@ impl Fault {
     /// The fault of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fault| fault.name() == name)
+    }
+
+    /// The Redis servers that it happens to, or may happen to.
+    pub fn fleet(self) -> Fleet {
+        match self {
+            Self::SentinelFailover => Fleet::Sentinel,
+            Self::ShardKilled | Self::Resharded => Fleet::Cluster,
+            _ => Fleet::Single,
+        }
     }
 
     /// Whether it is done in SQL alone, so that it may happen while a server or a process is
@@ -168,6 +187,9 @@ impl Fault {
             Self::RedisLagging => redis::lagging(world, span, random).await,
             Self::RedisFailover => redis::failover(world, span).await,
             Self::RedisSplit => redis::split(world, span).await,
+            Self::SentinelFailover => fleet::sentinel_failover(world, span).await,
+            Self::ShardKilled => fleet::shard_killed(world, span).await,
+            Self::Resharded => fleet::resharded(world, span).await,
             Self::SlowLoader => links::slow_loader(world, span).await,
             Self::DatabaseSilent => links::database_silent(world, span, random).await,
             Self::DatabaseDown => database::down(world, span).await,

@@ -22,7 +22,9 @@ pub async fn finale(world: &World, binary: &std::path::Path) -> Result<Tally> {
     world.rest().await;
     world.history.take_tally();
     for node in &world.nodes {
-        node.redis.pass();
+        if let Ok(redis) = node.redis() {
+            redis.pass();
+        }
         node.database.pass();
         node.ready().await?;
         node.proving().await?;
@@ -36,7 +38,7 @@ pub async fn finale(world: &World, binary: &std::path::Path) -> Result<Tally> {
     let fresh = Node::new(
         world.nodes.len() as u16,
         binary,
-        world.redis.address(),
+        world.bus.way(),
         world.primary().address(),
     )?;
     for _ in 0..ROUNDS {

@@ -27,7 +27,9 @@ pub async fn nemesis(
     locked(&world.errors).clear();
     let start = Sample::take(world).await;
     let end = Instant::now() + span;
-    let hard = |fault: &Fault| !fault.is_sql() && *fault != Fault::Healthy;
+    let hard = |fault: &Fault| {
+        !fault.is_sql() && *fault != Fault::Healthy && fault.fleet() == world.fleet()
+    };
     let hard: Vec<Fault> = Fault::ALL.into_iter().filter(hard).collect();
     let soft: Vec<Fault> = Fault::ALL
         .into_iter()

@@ -1,5 +1,6 @@
 //! One process, behind networks of its own.
 
+use super::bus::Way;
 use crate::suite::READY;
 use crate::{Kind, Setup, Suite};
 use anyhow::{Context as _, Result};
@@ -17,7 +18,7 @@ use tonic::transport::Channel;
 /// A process, and its ways to Redis and PostgreSQL.
 pub struct Node {
     pub(crate) number: u16,
-    pub(crate) redis: Proxy,
+    redis: Option<Proxy>,
     pub(crate) database: Proxy,
     setup: Setup,
     running: Mutex<Option<Arc<Running>>>,
@@ -35,13 +36,21 @@ impl Node {
     pub(crate) fn new(
         number: u16,
         binary: &Path,
-        redis: SocketAddr,
+        redis: Way,
         database: SocketAddr,
     ) -> Result<Self> {
-        let (redis, database) = (Proxy::start(redis)?, Proxy::start(database)?);
+        let (redis, remote) = match redis {
+            Way::Through(server) => {
+                let proxy = Proxy::start(server)?;
+                let remote = format!("redis://{}", proxy.address());
+                (Some(proxy), remote)
+            }
+            Way::Straight(url) => (None, url),
+        };
+        let database = Proxy::start(database)?;
         let setup = Setup::new(binary)
             .replicas(1)
-            .remote(format!("redis://{}", redis.address()))
+            .remote(remote)
             .database(format!("postgres://postgres@{}/", database.address()))
             .args(["--drain-seconds", "1", "--settle-seconds", "0"]);
         Ok(Self {
@@ -51,6 +60,12 @@ impl Node {
             setup,
             running: Mutex::default(),
         })
+    }
+
+    /// The network between it and the only Redis server.
+    pub(crate) fn redis(&self) -> Result<&Proxy> {
+        let proxy = self.redis.as_ref();
+        proxy.context("there is no network before a fleet of Redis servers")
     }
 
     /// Starts the process.

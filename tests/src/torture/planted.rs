@@ -32,10 +32,10 @@ pub async fn loose_bound(world: &World) -> Result<()> {
     everything(world, &world.nodes[0]).await?;
     world.loose.store(true, Ordering::Relaxed);
     world.nodes[0].database.stall();
-    world.nodes[0].redis.stall();
+    world.nodes[0].redis()?.stall();
     let found = found(world).await;
     world.nodes[0].database.pass();
-    world.nodes[0].redis.pass();
+    world.nodes[0].redis()?.pass();
     found
 }
 

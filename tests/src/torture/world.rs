@@ -1,5 +1,6 @@
 //! The processes, their servers, the rows, and the readers and writers that never rest.
 
+use super::bus::{Bus, Fleet};
 use super::cast::{self, Role};
 use super::node::Node;
 use super::sample::Latencies;
@@ -7,7 +8,7 @@ use super::{reads, writes};
 use crate::Kind;
 use anyhow::{Context as _, Result};
 use larder_testkit::history::{Collection, History, Moment, Place, State};
-use larder_testkit::{postgres, redis};
+use larder_testkit::postgres;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +55,7 @@ pub(crate) struct Row {
 pub struct World {
     // Processes end before their servers.
     pub(crate) nodes: Vec<Node>,
-    pub(crate) redis: redis::Redis,
+    pub(crate) bus: Bus,
     primary: Mutex<postgres::Postgres>,
     /// Held to write while the primary is away on purpose: what is done by hand waits for it.
     pub(crate) primary_up: RwLock<()>,
@@ -75,9 +76,9 @@ pub struct World {
 impl World {
     /// Starts the servers and the processes, makes the rows that stay, and lets readers and
     /// writers go.
-    pub async fn start(binary: &Path, load: Load) -> Result<Arc<Self>> {
-        let (redis, primary) = (redis::start()?, postgres::start()?);
-        let node = |number| Node::new(number, binary, redis.address(), primary.address());
+    pub async fn start(binary: &Path, load: Load, fleet: Fleet) -> Result<Arc<Self>> {
+        let (bus, primary) = (Bus::start(fleet)?, postgres::start()?);
+        let node = |number| Node::new(number, binary, bus.way(), primary.address());
         let nodes = (0..load.processes).map(node).collect::<Result<Vec<_>>>()?;
         let roles = cast::roles();
         let history = History::new(BOUND, roles.iter().map(|role| role.id.as_str()));
@@ -89,7 +90,7 @@ impl World {
         let rows = roles.into_iter().enumerate().map(row).collect();
         let world = Arc::new(Self {
             nodes,
-            redis,
+            bus,
             primary: Mutex::new(primary),
             primary_up: RwLock::default(),
             history,
@@ -148,6 +149,11 @@ impl World {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Which Redis servers there are.
+    pub(crate) fn fleet(&self) -> Fleet {
+        self.bus.fleet()
     }
 
     /// The judge.

@@ -12,18 +12,18 @@ const SLOW: Duration = Duration::from_millis(100);
 
 pub(crate) async fn bus_cut(world: &World, span: Duration, random: &mut SmallRng) -> Result<()> {
     let node = victim(world, random);
-    node.redis.cut();
+    node.redis()?.cut();
     sleep(span).await;
-    node.redis.pass();
+    node.redis()?.pass();
     Ok(())
 }
 
 pub(crate) async fn bus_silent(world: &World, span: Duration, random: &mut SmallRng) -> Result<()> {
     let node = victim(world, random);
-    node.redis.stall();
+    node.redis()?.stall();
     sleep(span).await;
     // What was held back arrives now, all at once and late.
-    node.redis.pass();
+    node.redis()?.pass();
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How each fault is made to happen, by what it happens to.
 
 pub(super) mod database;
+pub(super) mod fleet;
 pub(super) mod links;
 pub(super) mod processes;
 pub(super) mod redis;

@@ -39,7 +39,7 @@ pub(crate) async fn killed_before_hint(
     let Belief::Held(version, place) = *held[0].1 else {
         return Ok(());
     };
-    node.redis.stall();
+    node.redis()?.stall();
     let (next, invoked) = (State::version(version + 1), world.now());
     world.history.attempt(row.place, invoked, next, place);
     let request = UpdateProfileRequest {
@@ -65,7 +65,7 @@ pub(crate) async fn killed_before_hint(
     });
     let seen = seen.await;
     let killed = node.kill();
-    node.redis.pass();
+    node.redis()?.pass();
     write.abort();
     *held[0].1 = Belief::Unknown;
     seen?;

@@ -16,21 +16,21 @@ use tokio::time::sleep;
 const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) async fn killed(world: &World, span: Duration) -> Result<()> {
-    block_in_place(|| world.redis.stop())?;
+    block_in_place(|| world.bus.single()?.stop())?;
     sleep(span).await;
-    block_in_place(|| world.redis.restart())
+    block_in_place(|| world.bus.single()?.restart())
 }
 
 pub(crate) async fn old_dump(world: &World, span: Duration) -> Result<()> {
-    block_in_place(|| world.redis.dump())?;
+    block_in_place(|| world.bus.single()?.dump())?;
     sleep(span).await;
-    block_in_place(|| world.redis.restart_from_dump())
+    block_in_place(|| world.bus.single()?.restart_from_dump())
 }
 
 pub(crate) async fn flushed(world: &World, span: Duration) -> Result<()> {
     let end = tokio::time::Instant::now() + span;
     while tokio::time::Instant::now() < end {
-        block_in_place(|| world.redis.command(&["FLUSHALL"]))?;
+        block_in_place(|| world.bus.single()?.command(&["FLUSHALL"]))?;
         sleep(span / 10).await;
     }
     Ok(())
@@ -38,9 +38,9 @@ pub(crate) async fn flushed(world: &World, span: Duration) -> Result<()> {
 
 pub(crate) async fn full(world: &World, span: Duration) -> Result<()> {
     let set = |name: &str, value: &str| {
-        block_in_place(|| world.redis.command(&["CONFIG", "SET", name, value]))
+        block_in_place(|| world.bus.single()?.command(&["CONFIG", "SET", name, value]))
     };
-    let memory = block_in_place(|| world.redis.command(&["INFO", "memory"]))?;
+    let memory = block_in_place(|| world.bus.single()?.command(&["INFO", "memory"]))?;
     let used = memory
         .lines()
         .find_map(|line| line.strip_prefix("used_memory:"));
@@ -61,7 +61,7 @@ struct Replica {
 
 impl Replica {
     async fn start(world: &World) -> Result<Self> {
-        let between = Proxy::start(world.redis.address())?;
+        let between = Proxy::start(world.bus.single()?.address())?;
         let port = between.address().port().to_string();
         let server = redis::Setup::default().args(["--replicaof", &format!("127.0.0.1 {port}")]);
         let server = block_in_place(|| server.start())?;
@@ -78,8 +78,11 @@ impl Replica {
     }
 }
 
-fn aim<'a>(world: &'a World, target: SocketAddr, nodes: impl Iterator<Item = usize> + 'a) {
-    nodes.for_each(|node| world.nodes[node].redis.aim(target));
+fn aim(world: &World, target: SocketAddr, mut nodes: impl Iterator<Item = usize>) -> Result<()> {
+    nodes.try_for_each(|node| {
+        world.nodes[node].redis()?.aim(target);
+        Ok(())
+    })
 }
 
 /// A process reads what its writes, and those of others, have long replaced.
@@ -87,9 +90,9 @@ pub(crate) async fn lagging(world: &World, span: Duration, random: &mut SmallRng
     let replica = Replica::start(world).await?;
     replica.between.stall();
     let node = victim(world, random);
-    node.redis.aim(replica.server.address());
+    node.redis()?.aim(replica.server.address());
     sleep(span).await;
-    node.redis.aim(world.redis.address());
+    node.redis()?.aim(world.bus.single()?.address());
     Ok(())
 }
 
@@ -98,12 +101,12 @@ pub(crate) async fn failover(world: &World, span: Duration) -> Result<()> {
     // The tail: what the master is told from here on is lost.
     replica.between.stall();
     sleep(span / 2).await;
-    block_in_place(|| world.redis.stop())?;
+    block_in_place(|| world.bus.single()?.stop())?;
     replica.promote()?;
-    aim(world, replica.server.address(), 0..world.nodes.len());
+    aim(world, replica.server.address(), 0..world.nodes.len())?;
     sleep(span / 2).await;
-    block_in_place(|| world.redis.restart())?;
-    aim(world, world.redis.address(), 0..world.nodes.len());
+    block_in_place(|| world.bus.single()?.restart())?;
+    aim(world, world.bus.single()?.address(), 0..world.nodes.len())?;
     Ok(())
 }
 
@@ -112,8 +115,8 @@ pub(crate) async fn split(world: &World, span: Duration) -> Result<()> {
     replica.between.cut();
     replica.promote()?;
     let half = 0..world.nodes.len().div_ceil(2);
-    aim(world, replica.server.address(), half.clone());
+    aim(world, replica.server.address(), half.clone())?;
     sleep(span).await;
-    aim(world, world.redis.address(), half);
+    aim(world, world.bus.single()?.address(), half)?;
     Ok(())
 }
