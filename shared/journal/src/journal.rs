@@ -44,7 +44,7 @@ impl Default for Settings {
             settle: Duration::from_secs(30),
             drop_at_most: 1_000_000,
             round_at_most: 10_000,
-            whole_at_most: 200_000,
+            whole_at_most: 100_000,
         }
     }
 }

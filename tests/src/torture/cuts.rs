@@ -13,6 +13,10 @@ const BETWEEN: Duration = Duration::from_millis(30);
 /// How long it may take until everything is as it was.
 const SOON: Duration = Duration::from_secs(60);
 
+/// Sessions that a service may have at PostgreSQL, to read and to write.
+const POOLS: u64 = 16;
+const SERVICES: u64 = 3;
+
 /// What the processes hold, together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Holding {
@@ -28,26 +32,31 @@ struct Holding {
 #[derive(Clone, Copy, Debug)]
 pub struct Flat {
     cuts: u32,
+    /// What all pools together may hold.
+    most_sessions: u64,
     before: Holding,
     after: Holding,
 }
 
 /// Breaks all connections to both servers so many times, at one process after the other.
 pub async fn link_cuts(world: &World, cuts: u32) -> Result<Flat> {
-    // The pools grow to what they may hold, which is no leak.
+    // Some first: pools grow to what they may hold, which is no leak.
+    let clients = holding(world).await?.clients;
     sever(world, cuts / 4).await?;
-    proving(world).await?;
+    back(world, clients).await?;
     let before = holding(world).await?;
     sever(world, cuts).await?;
-    proving(world).await?;
+    back(world, clients).await?;
     let mut after = holding(world).await?;
     // Connections that were just broken take a moment to go.
+    let most_sessions = POOLS * SERVICES * world.nodes.len() as u64;
     let settled = wait_until("what was held before", SOON, async || {
         if let Ok(held) = holding(world).await {
             after = held;
         }
         let flat = Flat {
             cuts,
+            most_sessions,
             before,
             after,
         };
@@ -57,6 +66,7 @@ pub async fn link_cuts(world: &World, cuts: u32) -> Result<Flat> {
     let _ = settled.await;
     Ok(Flat {
         cuts,
+        most_sessions,
         before,
         after,
     })
@@ -79,15 +89,14 @@ impl Flat {
     pub fn check(&self) -> Result<()> {
         let (before, after) = (&self.before, &self.after);
         ensure!(after.threads <= before.threads + 6, "threads: {self}");
+        ensure!(after.clients <= before.clients + 3, "clients: {self}");
+        ensure!(after.sessions <= self.most_sessions, "sessions: {self}");
+        // Every one of them belongs to a connection that is counted at its other end.
+        let sessions = after.sessions.saturating_sub(before.sessions);
         ensure!(
-            after.files <= before.files + before.files / 4,
+            after.files <= before.files + sessions + before.files / 4,
             "files: {self}"
         );
-        ensure!(
-            after.sessions <= before.sessions + before.sessions / 2 + 6,
-            "sessions: {self}"
-        );
-        ensure!(after.clients <= before.clients + 3, "clients: {self}");
         // An allocator returns nothing at once, and caches fill.
         ensure!(
             after.memory_kib <= before.memory_kib + before.memory_kib / 4 + 32 * 1024,
@@ -115,11 +124,16 @@ impl fmt::Display for Flat {
     }
 }
 
-async fn proving(world: &World) -> Result<()> {
+/// Waits until every process has proofs again, and as many connections to Redis as it had.
+async fn back(world: &World, clients: u64) -> Result<()> {
     for node in &world.nodes {
         node.proving().await?;
     }
-    Ok(())
+    wait_until("connections to Redis", SOON, async || {
+        let held = holding(world).await;
+        held.is_ok_and(|held| held.clients >= clients)
+    })
+    .await
 }
 
 async fn holding(world: &World) -> Result<Holding> {

@@ -48,25 +48,43 @@ pub(crate) const LABEL: &str = label!();
 
 /// The round since the snapshot $1, at most $2 lines, the highest first; the line without a tag
 /// is the header. (`ORDER BY xid` alone would mean the column of that name in the result, a text.)
-/// What is visible lies below the own xmax: that keeps out lines which a restored
-/// dump brought from another server.
+///
+/// The lines of a transaction that is under way are passed over by its number, not looked at: a
+/// bulk write has hundreds of thousands, and each round would read them all to find none visible.
+/// What is visible lies below the own xmax: that keeps out lines which a restored dump brought
+/// from another server.
 pub(crate) const ROUND: &str = concat!(
     "SELECT NULL::text, ",
     label!(),
     " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
-    "UNION ALL (SELECT tag, key, xid::text FROM journal ",
+    "UNION ALL (SELECT line.tag, line.key, line.xid::text FROM (",
+    // Before all that are under way,
+    "(SELECT tag, key, xid FROM journal ",
     "WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot) ",
-    "AND xid < pg_snapshot_xmax(pg_current_snapshot()) ",
+    "AND xid < COALESCE((SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) x ORDER BY x LIMIT 1), ",
+    "pg_snapshot_xmax(pg_current_snapshot())) ",
     "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
-    "ORDER BY journal.xid DESC LIMIT $2)"
+    "ORDER BY journal.xid DESC LIMIT $2) ",
+    // and between each of them and the next.
+    "UNION ALL (SELECT l.tag, l.key, l.xid FROM (SELECT x AS low, ",
+    "lead(x, 1, pg_snapshot_xmax(pg_current_snapshot())) OVER (ORDER BY x) AS high ",
+    "FROM pg_snapshot_xip(pg_current_snapshot()) x) open CROSS JOIN LATERAL ",
+    "(SELECT tag, key, xid FROM journal WHERE xid > open.low AND xid < open.high ",
+    "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
+    "ORDER BY journal.xid DESC LIMIT $2) l)",
+    ") line ORDER BY line.xid DESC LIMIT $2)"
 );
 
-/// The whole journal, if it has at most $1 lines that differ; a line with an empty tag otherwise,
-/// with the highest xid.
+/// The whole journal, if it has at most $1 lines that differ, and not many times as many in all; a
+/// line with an empty tag otherwise, with the highest xid. A process that starts waits for it, so
+/// that counting is bounded too.
 pub(crate) const WHOLE: &str = concat!(
-    "WITH lines AS MATERIALIZED (SELECT tag, key, max(xid::text::int8) AS xid FROM journal ",
-    "WHERE xid < pg_snapshot_xmax(pg_current_snapshot()) GROUP BY tag, key LIMIT $1 + 1), ",
-    "few AS MATERIALIZED (SELECT count(*) <= $1 AS few FROM lines) ",
+    "WITH short AS MATERIALIZED (SELECT count(*) <= 4 * $1 AS short ",
+    "FROM (SELECT 1 FROM journal LIMIT 4 * $1 + 1) l), ",
+    "lines AS MATERIALIZED (SELECT tag, key, max(xid::text::int8) AS xid FROM journal ",
+    "WHERE (SELECT short FROM short) ",
+    "AND xid < pg_snapshot_xmax(pg_current_snapshot()) GROUP BY tag, key LIMIT $1 + 1), ",
+    "few AS MATERIALIZED (SELECT (SELECT short FROM short) AND count(*) <= $1 AS few FROM lines) ",
     "SELECT NULL::text, ",
     label!(),
     " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
