@@ -3,13 +3,15 @@
 mod support;
 
 use anyhow::Result;
+use larder::Tag;
 use larder::feed::{Error as FeedError, Feed as _};
 use larder::snapshot::Snapshot;
 use larder_db::{Database, args};
 use larder_journal::{Error, Journal, Standing};
 use larder_testkit::postgres;
+use std::collections::BTreeSet;
 use std::time::Duration;
-use support::{Home, Source, coverage, named, open, small, watches};
+use support::{Home, Source, coverage, named, open, small, tags, watches};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -28,13 +30,13 @@ async fn a_low_number_that_commits_late_is_in_the_next_round_and_only_once() -> 
 
     let first = source.journal.round(Some(&before)).await?;
     let highs = named(&["comments/2", "comments.product/8", "comments.all/*"]);
-    assert_eq!(support::tags(&first), highs);
+    assert_eq!(tags(&first), highs);
     let low = low.commit().await?.unwrap();
     assert!(low.xid < high.xid && first.snapshot.in_progress().contains(&low.xid));
 
     let second = source.journal.round(Some(&coverage(&first))).await?;
     let lows = named(&["comments/1", "comments.product/7", "comments.all/*"]);
-    assert_eq!(support::tags(&second), lows);
+    assert_eq!(tags(&second), lows);
     assert!(second.changes.iter().all(|change| change.xid == low.xid));
     let third = source.journal.round(Some(&coverage(&second))).await?;
     assert_eq!(third.changes, []);
@@ -80,6 +82,38 @@ async fn a_replication_role_and_an_empty_search_path_count_too() -> Result<()> {
         touched,
         named(&["comments/1", "comments.product/7", "comments.all/*"])
     );
+    Ok(())
+}
+
+/// Each number below is under way, or between two that are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_commits_between_transactions_that_are_under_way_is_in_the_round() -> Result<()> {
+    let source = Source::postgres().await?;
+    let before = source.coverage().await?;
+    let insert = "INSERT INTO comments (id, product_id, text) VALUES ($1, 1, '')";
+    let mut all = Vec::new();
+    for id in 0_i64..4 {
+        let mut under_way = source.journal.begin().await?;
+        under_way.execute(insert, args![2 * id]).await?;
+        all.push(under_way);
+        let mut done = source.journal.begin().await?;
+        done.execute(insert, args![2 * id + 1]).await?;
+        done.commit().await?;
+    }
+    let row = |id: i64| Tag::of("comments", &id.to_string());
+    let shown = source.journal.round(Some(&before)).await?;
+    let rows = |shown: &BTreeSet<Tag>| (0..8).filter(|&id| shown.contains(&row(id))).collect();
+    let ids: Vec<i64> = rows(&tags(&shown));
+    assert_eq!(ids, [1, 3, 5, 7]);
+    // Those at the ends and in the middle end in another order than they began.
+    let mut since = coverage(&shown);
+    for (place, id) in [(3, 6), (1, 2), (0, 0), (0, 4)] {
+        all.remove(place).commit().await?;
+        let shown = source.journal.round(Some(&since)).await?;
+        let ids: Vec<i64> = rows(&tags(&shown));
+        assert_eq!(ids, [id]);
+        since = coverage(&shown);
+    }
     Ok(())
 }
 
@@ -200,7 +234,7 @@ async fn lines_from_a_dump_of_another_server_are_forgotten() -> Result<()> {
     Journal::install(open(&source.home.url()).await?, watches()).await?;
     let round = source.journal.round(None).await?;
     assert_eq!((round.low_marked, round.low_dropped), (0, 0));
-    assert_eq!(support::tags(&round), named(&["*/*"]));
+    assert_eq!(tags(&round), named(&["*/*"]));
     Ok(())
 }
 
@@ -292,7 +326,7 @@ async fn a_promotion_begins_a_new_epoch() -> Result<()> {
     assert_eq!(round.epoch.system, written.epoch.system);
     assert_eq!(round.epoch.timeline, written.epoch.timeline + 1);
     assert!(
-        support::tags(&round).contains(&larder::key::Tag::of("comments", "1")),
+        tags(&round).contains(&larder::key::Tag::of("comments", "1")),
         "the whole journal"
     );
     Ok(())
