@@ -38,7 +38,7 @@ impl Default for Limits {
         Self {
             timeout: Duration::from_millis(50),
             failures: 5,
-            pause: Duration::from_secs(1),
+            pause: Duration::from_millis(300),
         }
     }
 }

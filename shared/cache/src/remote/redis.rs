@@ -37,7 +37,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SIGN_OF_LIFE: Duration = Duration::from_millis(750);
 const MISSES: u32 = 2;
 /// The first and the longest pause between attempts to connect.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// Begins to connect and returns at once: a server that is away costs the remote tier, not the
 /// start. Must be called on a tokio runtime.
