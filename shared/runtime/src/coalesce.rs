@@ -6,7 +6,7 @@
 //! run, and their replies go along.
 //!
 //! A caller alone on its connection would wait for that turn and gain nothing. So a stream begins
-//! by writing at every flush, gathers once more flushes than one reply needs come between two
+//! by letting everything pass, gathers once more flushes than one reply needs come between two
 //! reads, and stops when gathering has brought nothing [`LONE`] times in a row.
 //!
 //! Invariant: as long as bytes are kept, either the task that flushed them has been woken, or
@@ -14,7 +14,7 @@
 //! reading, flushing or shutting down, as every HTTP connection does, and thereby lets go of
 //! what is kept.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,7 +24,7 @@ use tonic::transport::server::Connected;
 pub const LIMIT: usize = 64 * 1024;
 
 /// One reply is flushed up to so many times.
-const FLUSHES: u32 = 2;
+const FLUSHES: u32 = 3;
 /// When gathering so often brought no more than one reply, it is given up.
 const LONE: u32 = 32;
 
@@ -39,7 +39,11 @@ pub struct Coalesced<T: AsyncWrite + Unpin> {
     blocked: bool,
     /// Writes wait for company.
     gathers: bool,
-    /// Flushes since something was last read, or, where writes are gathered, last written.
+    /// Something was written since the last flush, and ever.
+    unflushed: bool,
+    begun: bool,
+    /// Flushes of something since something was last read, or, where writes are gathered, last
+    /// handed down.
     flushes: u32,
     /// Times in a row that gathering brought nothing.
     lone: u32,
@@ -56,6 +60,8 @@ impl<T: AsyncWrite + Unpin> Coalesced<T> {
             sent: 0,
             blocked: false,
             gathers: false,
+            unflushed: false,
+            begun: false,
             flushes: 0,
             lone: 0,
             failed: None,
@@ -66,13 +72,14 @@ impl<T: AsyncWrite + Unpin> Coalesced<T> {
         self.kept.is_empty() && !self.blocked
     }
 
-    /// Counts a flush; whether what it asks to be written waits for company.
-    fn waits(&mut self) -> bool {
-        self.flushes += 1;
-        if !self.gathers && self.flushes > FLUSHES {
-            (self.gathers, self.lone) = (true, 0);
+    /// Counts a flush, if there is something to flush.
+    fn flushed(&mut self) {
+        if std::mem::take(&mut self.unflushed) {
+            self.flushes += 1;
+            if !self.gathers && self.flushes > FLUSHES {
+                (self.gathers, self.lone) = (true, 0);
+            }
         }
-        self.gathers
     }
 
     /// What was gathered is written.
@@ -149,10 +156,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Coalesced<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.failure()?;
-        if self.kept.len() + bytes.len() > LIMIT {
+        (self.unflushed, self.begun) = (true, true);
+        if !self.gathers || self.kept.len() + bytes.len() > LIMIT {
             ready!(self.poll_drain(cx))?;
         }
-        if bytes.len() > LIMIT {
+        if !self.gathers || bytes.len() > LIMIT {
             return Pin::new(&mut self.stream).poll_write(cx, bytes);
         }
         self.kept.extend_from_slice(bytes);
@@ -162,7 +170,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Coalesced<T> {
     /// Promises to flush: see the module's invariant.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.failure()?;
-        if self.kept.is_empty() || self.blocked || !self.waits() {
+        self.flushed();
+        if self.kept.is_empty() || self.blocked || !self.gathers {
             // Also the stream's own flush, of what went past us.
             ready!(self.poll_drain(cx))?;
             return Pin::new(&mut self.stream).poll_flush(cx);
@@ -179,9 +188,26 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Coalesced<T> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    /// With vectored writes every larger frame would come alone, behind a flush of its own.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.gathers {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(cx, first.map_or(&[][..], |slice| slice));
+        }
+        self.failure()?;
+        (self.unflushed, self.begun) = (true, true);
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    /// Where writes are gathered, one piece is as good as many. HTTP/2 asks once at the beginning,
+    /// too, and would then write every frame from 256 bytes alone; it is told no, and puts smaller
+    /// replies together itself.
     fn is_write_vectored(&self) -> bool {
-        false
+        self.begun && !self.gathers && self.stream.is_write_vectored()
     }
 }
 
