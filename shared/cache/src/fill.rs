@@ -60,13 +60,16 @@ impl<K: Key, V: Value> Fill<K, V> {
     }
 
     pub(crate) async fn run(mut self) -> Vec<Landed<V>> {
-        if self.remote_can_answer() {
+        let source = self.keyspace.source();
+        let away = source.polled && source.breaker.is_open();
+        // Without the source nothing is proven, and past Δ nothing from elsewhere can be taken.
+        let proven_at = source.digest.proven_at();
+        let unproven = self.keyspace.now().since(proven_at) > self.terms.max_staleness;
+        if self.remote_can_answer() && !(away && unproven) {
             let all: Vec<usize> = (0..self.keys.len()).collect();
             let values = self.keyspace.source().core.remote.get(&self.names).await;
             self.take(&all, values);
             // A load that will be refused needs no lock, which whoever failed last may still hold.
-            let source = self.keyspace.source();
-            let away = source.polled && source.breaker.is_open();
             if !away && !self.keyspace.loader.asks_owner() {
                 self.load_once_in_the_cluster().await;
             }
