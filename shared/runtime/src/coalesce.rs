@@ -7,7 +7,7 @@
 //!
 //! A caller alone on its connection would wait for that turn and gain nothing. So a stream begins
 //! by letting everything pass, gathers once more flushes than one reply needs come between two
-//! reads, and stops when gathering has brought nothing [`LONE`] times in a row.
+//! reads, and stops when gathering has long brought nothing.
 //!
 //! Invariant: as long as bytes are kept, either the task that flushed them has been woken, or
 //! the stream below has its waker and calls when it takes more. Whoever is woken polls one of
