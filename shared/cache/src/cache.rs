@@ -177,7 +177,12 @@ impl<K: Key, V: Value> Keyspace<K, V> {
 
     /// The rule, for an entry in memory.
     #[inline]
-    fn verdict(&self, entry: &Entry<V>, read: &Read, now: Stamp) -> Result<Duration, Miss> {
+    pub(crate) fn verdict(
+        &self,
+        entry: &Entry<V>,
+        read: &Read,
+        now: Stamp,
+    ) -> Result<Duration, Miss> {
         let inner = &*self.0;
         let digest = &inner.source().digest;
         let max_staleness = match read.freshness {
@@ -280,7 +285,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
 
     async fn renewed(self, key: K, read: Read) -> Result<Answer<V>, Error> {
         let terms = Terms {
-            renew: true,
+            renew: Some(self.0.now()),
             ..self.terms(&read)
         };
         self.fetch_one(key, &read, terms).await
@@ -309,7 +314,8 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         Terms {
             began: self.0.now(),
             strong: read.freshness == Freshness::Strong,
-            renew: false,
+            renew: None,
+            stored: false,
             max_staleness,
             tokens: read.tokens.iter().filter(own).copied().collect(),
         }

@@ -163,7 +163,8 @@ impl<K: Key, V: Value> Fill<K, V> {
         let entry = self
             .keyspace
             .open_parcel(key, name, bytes, now, self.terms.max_staleness)?;
-        if self.terms.renew && now.0 >= entry.soft_at {
+        let lasts = self.terms.renew.map(|until| now.0.max(until));
+        if lasts.is_some_and(|until| until >= entry.soft_at) {
             return Err(Miss::RemoteExpired);
         }
         Ok(entry)
@@ -225,7 +226,11 @@ impl<K: Key, V: Value> Fill<K, V> {
                         origin: Origin::Source,
                     }));
                 }
-                self.store_behind(items, held);
+                if self.terms.stored {
+                    self.store(items).await;
+                } else {
+                    self.store_behind(items, held);
+                }
             }
             Err(error) => {
                 for &index in indexes {
@@ -390,6 +395,13 @@ impl<K: Key, V: Value> Fill<K, V> {
             items.extend(label.and_then(|label| keyspace.item(name(), &entry, label)));
         }
         entry
+    }
+
+    /// Stores the values. One that is not stored costs another process a load.
+    async fn store(&self, items: Vec<Item>) {
+        if !items.is_empty() {
+            let _ = self.keyspace.source().core.remote.set(&items).await;
+        }
     }
 
     /// Stores the values and then gives the locks back, while the answer is on its way.

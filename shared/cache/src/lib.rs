@@ -139,7 +139,7 @@
 //! [`source`] with its poller and its hints. Then a read: `cache.rs` (the handle), `flight.rs`
 //! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
 //! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
-//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers.
+//! commit, `pinned.rs` what is kept for a crowd, `tell.rs` what other services are told, `memo.rs` what is made of several answers.
 //!
 //! # Invariants
 //!
@@ -171,6 +171,7 @@ pub mod load;
 mod local;
 mod memo;
 mod parcel;
+mod pinned;
 pub mod policy;
 mod read;
 pub mod remote;
@@ -189,6 +190,7 @@ pub use keyspace::KeyspaceBuilder;
 pub use larder::{Builder, Larder};
 pub use load::{Ask, Load, Loaded, Proof};
 pub use memo::{Memo, Part};
+pub use pinned::{Pinned, Writing};
 pub use policy::Policy;
 pub use read::{Answer, Error, Freshness, Origin, Read};
 pub use snapshot::{Epoch, Label, Snapshot, Token};

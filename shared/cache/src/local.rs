@@ -1,19 +1,25 @@
 //! L1: a thin face on moka. It holds entries and knows nothing of the rule; an entry that moved
 //! stays until something takes its place, is simply not served, and may yet be rescued.
 
+mod pins;
+
 use crate::entry::{Entry, Value};
 use crate::key::Key;
 use crate::policy::{Eviction, Policy};
 use crate::stats::{Counters, Evicted};
 use moka::notification::RemovalCause;
+use pins::Pins;
 use std::sync::Arc;
 
 /// What an entry costs beside its value and what its key and tags hold on the heap, roughly:
 /// the entry's own fields, moka's nodes and hash table. `benches/README.md` has the measurement.
 pub(crate) const OVERHEAD_BYTES: usize = 400;
+/// Pinned entries may weigh so-manieth a part of the capacity, beside what fills it.
+const PINNED_PART: u64 = 2;
 
 pub(crate) struct Local<K, V> {
     entries: moka::sync::Cache<K, Arc<Entry<V>>, foldhash::fast::RandomState>,
+    pins: Pins<K, V>,
     largest: usize,
 }
 
@@ -30,22 +36,45 @@ impl<K: Key, V: Value> Local<K, V> {
             .eviction_policy(eviction)
             .eviction_listener(move |_, _, cause| counters.evicted(cause_of(cause)))
             .build_with_hasher(foldhash::fast::RandomState::default());
+        let room = usize::try_from(policy.capacity_bytes / PINNED_PART).unwrap_or(usize::MAX);
         Self {
             entries,
+            pins: Pins::new(room),
             largest: policy.largest_bytes,
         }
     }
 
     #[inline]
     pub(crate) fn get(&self, key: &K) -> Option<Arc<Entry<V>>> {
-        self.entries.get(key)
+        self.entries.get(key).or_else(|| self.pins.get(key))
     }
 
     /// Keeps the entry, unless it is larger than the policy allows.
     pub(crate) fn insert(&self, key: K, entry: Arc<Entry<V>>) {
-        if weight(&entry) <= self.largest {
+        let weight = weight(&entry);
+        if weight <= self.largest {
+            self.pins.renew(&key, &entry, weight);
             self.entries.insert(key, entry);
         }
+    }
+
+    /// Keeps the entries of these keys, those that are there and those that come, until they are
+    /// [unpinned](Local::unpin) as often.
+    pub(crate) fn pin(&self, keys: &[K]) {
+        self.pins.pin(keys);
+        for key in keys {
+            if let Some(entry) = self.entries.get(key) {
+                self.pins.renew(key, &entry, weight(&entry));
+            }
+        }
+    }
+
+    pub(crate) fn unpin(&self, keys: &[K]) {
+        self.pins.unpin(keys);
+    }
+
+    pub(crate) fn is_pinned(&self, key: &K) -> bool {
+        self.pins.has(key)
     }
 
     /// Entries and their weight, after settling the books.

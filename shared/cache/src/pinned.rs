@@ -1,0 +1,222 @@
+//! Keys that a crowd is expected for: kept in this process's memory, filled ahead, and written so
+//! that no reader has to load them.
+//!
+//! A write to a key that is pinned, seen from a reader on another process:
+//!
+//! 1. The writer takes the key's advisory lock, and only then commits.
+//! 2. A round here brings the write. The reader's copy has moved, the remote tier's is refused,
+//!    and the lock is taken: the reader waits for a value, instead of loading it.
+//! 3. The writer loads the row, stores it, and then sends it with its hint.
+//! 4. The reader takes it from the remote tier. Whoever reads after the hint has it in memory.
+//!
+//! While other transactions are under way, the label of what was loaded in step 3 shows too little
+//! for the round that follows: it moves the copy a second time, and the label cannot rescue it. So
+//! the writer loads again, still behind the lock, until its label does, or until every process has
+//! had its round. Test: `pinned.rs`, `a_write_to_a_pinned_key_makes_no_reader_load`.
+
+use crate::cache::Keyspace;
+use crate::entry::{Entry, Value};
+use crate::feed::Written;
+use crate::held::Held;
+use crate::hint::{MOST_PUSHED, Pushed};
+use crate::key::Key;
+use crate::keyspace::Inner;
+use crate::read::{Error, Read};
+use crate::remote::Remote as _;
+use crate::snapshot::Token;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Keys that are filled at a time.
+const FILL_BATCH: usize = 256;
+/// After these pauses a writer looks whether what it stored is good for good. Together they leave
+/// every process the time for a round or two, and stay below the default life of a lock.
+const SETTLE: [u64; 6] = [10, 20, 40, 80, 160, 320];
+
+/// Keeps some keys in this process's memory until it is dropped.
+pub struct Pinned<K: Key, V: Value> {
+    keyspace: Keyspace<K, V>,
+    keys: Arc<[K]>,
+}
+
+impl<K: Key, V: Value> Pinned<K, V> {
+    /// Which.
+    pub fn keys(&self) -> &Arc<[K]> {
+        &self.keys
+    }
+}
+
+impl<K: Key, V: Value> Drop for Pinned<K, V> {
+    fn drop(&mut self) {
+        self.keyspace.0.local.unpin(&self.keys);
+    }
+}
+
+/// A write that is about to be made: see [`Keyspace::writing`].
+pub struct Writing<K: Key, V: Value> {
+    keyspace: Keyspace<K, V>,
+    keys: Vec<K>,
+    /// Where some of the keys are pinned: the locks that could be had.
+    held: Option<Held<K, V>>,
+}
+
+impl<K: Key, V: Value> Keyspace<K, V> {
+    /// Keeps these keys in this process's memory, whatever room others want, until the answer is
+    /// dropped. It loads nothing: see [`fill`](Self::fill). Entries that are kept so may take half
+    /// of the keyspace's capacity beside it; what does not fit is as if it were not pinned.
+    pub fn pin(&self, keys: Arc<[K]>) -> Pinned<K, V> {
+        self.0.local.pin(&keys);
+        Pinned {
+            keyspace: self.clone(),
+            keys,
+        }
+    }
+
+    /// Sees to it that all these keys are in this process's memory, good now, and not to be renewed
+    /// before `lasting` is over: from the remote tier, else from the source. Says how many of them
+    /// have a value. What is there already costs a look.
+    ///
+    /// `lasting` is cut to what a value that was just loaded can promise, by the policy.
+    pub async fn fill(&self, keys: &[K], lasting: Duration) -> Result<usize, Error> {
+        let mut found = 0;
+        for batch in keys.chunks(FILL_BATCH) {
+            let mut wanted = Vec::new();
+            for key in batch {
+                match self.lasts(key, lasting) {
+                    Some(entry) => found += usize::from(entry.value.is_some()),
+                    None => wanted.push(key.clone()),
+                }
+            }
+            if wanted.is_empty() {
+                continue;
+            }
+            let read = Read::bounded();
+            let mut terms = self.terms(&read);
+            terms.renew = Some(self.0.now().after(self.promised(lasting, false)));
+            for answer in self.fetch(wanted.into(), &read, terms).await {
+                found += usize::from(answer?.value().is_some());
+            }
+        }
+        Ok(found)
+    }
+
+    /// What memory has for a key, if it is good for so long.
+    fn lasts(&self, key: &K, lasting: Duration) -> Option<Arc<Entry<V>>> {
+        let inner = &self.0;
+        let entry = inner.local.get(key)?;
+        let now = inner.now();
+        let lasting = self.promised(lasting, entry.value.is_none());
+        self.verdict(&entry, &Read::bounded(), now).ok()?;
+        (now.after(lasting) < entry.soft_at).then_some(entry)
+    }
+
+    /// A little less than the life of a value, or an absence, that was just loaded.
+    fn promised(&self, lasting: Duration, absent: bool) -> Duration {
+        let policy = &self.0.policy;
+        let life = if absent {
+            policy.absent_ttl.min(policy.soft_ttl)
+        } else {
+            policy.soft_ttl
+        };
+        lasting.min(life.mul_f64(0.8 * (1.0 - policy.jitter)))
+    }
+
+    /// To be called before the transaction that writes these keys, and told by
+    /// [`Writing::wrote`] what it wrote; dropped where it wrote nothing. For keys that are not
+    /// pinned this is [`Keyspace::wrote`]; for those that are, no reader will load them.
+    pub async fn writing(&self, keys: &[K]) -> Writing<K, V> {
+        let pinned = keys.iter().any(|key| self.0.local.is_pinned(key));
+        Writing {
+            keyspace: self.clone(),
+            keys: keys.to_vec(),
+            held: match pinned {
+                true => Some(self.hold(keys).await),
+                false => None,
+            },
+        }
+    }
+
+    /// Takes those of these keys' advisory locks that are free.
+    async fn hold(&self, keys: &[K]) -> Held<K, V> {
+        let core = &self.0.source().core;
+        let owner = core.draw();
+        let lock = |key: &K| self.0.lock_name(&Inner::<K, V>::text(key));
+        let locks: Vec<String> = keys.iter().map(lock).collect();
+        let life = self.0.policy.lock_wait.max(Duration::from_millis(1));
+        // Without the remote tier there is nobody to be kept waiting.
+        let won = core.remote.lock(&locks, owner, life).await;
+        Held::new(&self.0, owner, locks, &won.unwrap_or_default())
+    }
+}
+
+impl<K: Key, V: Value> Writing<K, V> {
+    /// As [`Keyspace::wrote`], and to be run in the same way.
+    pub async fn wrote(self, written: Option<Written>) -> Option<Token> {
+        let Self {
+            keyspace,
+            keys,
+            held,
+        } = self;
+        let Some(held) = held else {
+            return keyspace.wrote(&keys, written).await;
+        };
+        let written = written?;
+        let source = keyspace.source().clone();
+        source.apply_own(&written);
+        let settled = keyspace.put(&keys, &written).await;
+        let pushed = keyspace.stored(&keys).await;
+        let xid = written.clone();
+        let token = source.announce(written, pushed).await;
+        if !settled {
+            source.0.core.spawn_behind(async move {
+                keyspace.settle(&keys, &xid).await;
+                drop(held);
+            });
+        }
+        Some(token)
+    }
+}
+
+impl<K: Key, V: Value> Keyspace<K, V> {
+    /// Loads these keys into both tiers, the remote one first. Says whether their labels show that
+    /// nothing which is known or under way now can move them a second time.
+    async fn put(&self, keys: &[K], written: &Written) -> bool {
+        let read = Read::strong();
+        let mut terms = self.terms(&read);
+        terms.stored = true;
+        let answers = self.fetch(keys.into(), &read, terms).await;
+        let clears = |entry: &Entry<V>| entry.label.is_some_and(|(_, xmin)| xmin > written.xid);
+        answers
+            .iter()
+            .all(|answer| answer.as_ref().is_ok_and(|answer| clears(&answer.entry)))
+    }
+
+    /// Loads again until the labels show enough, and sends the others what came of it.
+    async fn settle(&self, keys: &[K], written: &Written) {
+        for pause in SETTLE.map(Duration::from_millis) {
+            tokio::time::sleep(pause).await;
+            if self.put(keys, written).await {
+                break;
+            }
+        }
+        let stored = self.stored(keys).await;
+        self.source().spread(stored).await;
+    }
+
+    /// The small ones of these keys as they lie in the remote tier, whole labels and all.
+    async fn stored(&self, keys: &[K]) -> Vec<Pushed> {
+        let keys = &keys[..keys.len().min(MOST_PUSHED)];
+        let names: Vec<String> = keys.iter().map(|key| self.0.remote_name(key)).collect();
+        let values = self.0.source().core.remote.get(&names).await;
+        let pairs = keys.iter().zip(values.unwrap_or_default());
+        let pushed = pairs.filter_map(|(key, parcel)| {
+            let parcel = parcel.filter(|bytes| bytes.len() <= self.0.policy.push_bytes)?;
+            Some(Pushed {
+                keyspace: self.0.name.to_string(),
+                key: Inner::<K, V>::text(key),
+                parcel,
+            })
+        });
+        pushed.collect()
+    }
+}
