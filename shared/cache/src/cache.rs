@@ -31,6 +31,16 @@ impl<K: Key, V: Value> Clone for Keyspace<K, V> {
     }
 }
 
+/// How a call came by a flight's result.
+struct Ride {
+    /// It began the flight.
+    led: bool,
+    /// The flight promised what the call wants, and began after it.
+    serves: bool,
+    /// The call is somebody's read, and not a writer's.
+    counts: bool,
+}
+
 /// What memory has for a key.
 enum Look<V> {
     Hit(Answer<V>),
@@ -346,7 +356,8 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 ..call.clone()
             };
             let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
-            let alone = attempt == ATTEMPTS;
+            // A reader's flight may be waiting for this very writer, who holds the lock.
+            let alone = attempt == ATTEMPTS || call.stored;
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
             let flights = boarding
                 .flights
@@ -360,8 +371,12 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     Err(error) => Err(error.clone()),
                 };
                 let (flight, led) = &boarding.flights[flight];
-                let serves = *led || flight.terms.serve(&call);
-                answers[place] = self.judge(landing, (*led, serves), read, &keys[place], now);
+                let ride = Ride {
+                    led: *led,
+                    serves: *led || flight.terms.serve(&call),
+                    counts: !call.stored,
+                };
+                answers[place] = self.judge(landing, ride, read, &keys[place], now);
             }
         }
         let missing = || {
@@ -391,7 +406,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     fn judge(
         &self,
         landing: Result<Landing<V>, Error>,
-        (led, serves): (bool, bool),
+        ride: Ride,
         read: &Read,
         key: &K,
         now: Stamp,
@@ -403,20 +418,24 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         };
         let Landing { entry, origin } = landing;
         let answer = |entry: Arc<Entry<V>>, age| Some(Ok(Answer { entry, origin, age }));
-        if serves {
-            let outcome = match origin {
-                _ if !led => Outcome::Joined,
+        let count = |outcome| {
+            if ride.counts {
+                inner.counters.read(outcome);
+            }
+        };
+        if ride.serves {
+            count(match origin {
+                _ if !ride.led => Outcome::Joined,
                 Origin::L2 => Outcome::L2,
                 _ => Outcome::Load,
-            };
-            inner.counters.read(outcome);
+            });
             let age = now.since(entry.loaded_at);
             return answer(entry, age);
         }
         // It began before the call: then it is a cached value like any other.
         match self.verdict(&entry, read, now) {
             Ok(age) => {
-                inner.counters.read(Outcome::Joined);
+                count(Outcome::Joined);
                 answer(entry, age)
             }
             Err(_) => None,

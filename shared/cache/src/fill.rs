@@ -191,6 +191,16 @@ impl<K: Key, V: Value> Fill<K, V> {
             let life = self.keyspace.policy.lock_wait.max(Duration::from_millis(1));
             let (won, values) =
                 futures_util::join!(remote.lock(&locks, owner, life), remote.get(&names));
+            if (won.is_err() || values.is_err())
+                && self.is_patient(&open)
+                && Instant::now() < give_up
+            {
+                // What did not answer may have been taken all the same.
+                drop(Held::perhaps(&self.keyspace, owner, locks));
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+                continue;
+            }
             let Ok(won) = won else { return };
             let held = Held::new(&self.keyspace, owner, locks, &won);
             self.take(&open, values);
@@ -208,6 +218,13 @@ impl<K: Key, V: Value> Fill<K, V> {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// Whether one call that failed is no reason to load: where a crowd waits for a key's writer,
+    /// and the remote tier is not known to be away.
+    fn is_patient(&self, open: &[usize]) -> bool {
+        let pinned = |&n: &usize| self.keyspace.local.is_pinned(&self.keys[n]);
+        !self.keyspace.source().core.remote.is_open() && open.iter().any(pinned)
     }
 
     /// Loads these keys in one call, keeps what may be kept, and stores it behind the answer.

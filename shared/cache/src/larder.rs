@@ -70,6 +70,11 @@ impl Larder {
         Memo::new(self.0.clock.clone(), capacity_bytes)
     }
 
+    /// A random number that tells this process from all others.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
     /// The remote tier, as this process uses it: with its timeout and its breaker.
     pub fn remote(&self) -> &Guard {
         &self.0.remote

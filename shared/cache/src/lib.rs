@@ -190,7 +190,7 @@ pub use keyspace::KeyspaceBuilder;
 pub use larder::{Builder, Larder};
 pub use load::{Ask, Load, Loaded, Proof};
 pub use memo::{Memo, Part};
-pub use pinned::{Pinned, Writing};
+pub use pinned::{Filled, Pinned, Writing};
 pub use policy::Policy;
 pub use read::{Answer, Error, Freshness, Origin, Read};
 pub use snapshot::{Epoch, Label, Snapshot, Token};

@@ -14,8 +14,6 @@ use std::sync::Arc;
 /// What an entry costs beside its value and what its key and tags hold on the heap, roughly:
 /// the entry's own fields, moka's nodes and hash table. `benches/README.md` has the measurement.
 pub(crate) const OVERHEAD_BYTES: usize = 400;
-/// Pinned entries may weigh so-manieth a part of the capacity, beside what fills it.
-const PINNED_PART: u64 = 2;
 
 pub(crate) struct Local<K, V> {
     entries: moka::sync::Cache<K, Arc<Entry<V>>, foldhash::fast::RandomState>,
@@ -36,7 +34,8 @@ impl<K: Key, V: Value> Local<K, V> {
             .eviction_policy(eviction)
             .eviction_listener(move |_, _, cause| counters.evicted(cause_of(cause)))
             .build_with_hasher(foldhash::fast::RandomState::default());
-        let room = usize::try_from(policy.capacity_bytes / PINNED_PART).unwrap_or(usize::MAX);
+        // Beside what fills it: that is what a crowd asks for, and mostly the same entries.
+        let room = usize::try_from(policy.capacity_bytes).unwrap_or(usize::MAX);
         Self {
             entries,
             pins: Pins::new(room),
@@ -51,11 +50,20 @@ impl<K: Key, V: Value> Local<K, V> {
 
     /// Keeps the entry, unless it is larger than the policy allows.
     pub(crate) fn insert(&self, key: K, entry: Arc<Entry<V>>) {
-        let weight = weight(&entry);
-        if weight <= self.largest {
-            self.pins.renew(&key, &entry, weight);
-            self.entries.insert(key, entry);
+        self.keep(key, &entry);
+    }
+
+    /// As [`insert`](Local::insert), and says whether it is kept for sure: where the key is pinned
+    /// and there is room for it, or, of a key that is not, for now.
+    pub(crate) fn keep(&self, key: K, entry: &Arc<Entry<V>>) -> bool {
+        let pinned = self.is_pinned(&key);
+        let weight = weight(entry);
+        if weight > self.largest {
+            return false;
         }
+        let kept = self.pins.renew(&key, entry, weight);
+        self.entries.insert(key, entry.clone());
+        kept || !pinned
     }
 
     /// Keeps the entries of these keys, those that are there and those that come, until they are

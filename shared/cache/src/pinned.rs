@@ -21,9 +21,11 @@ use crate::held::Held;
 use crate::hint::{MOST_PUSHED, Pushed};
 use crate::key::Key;
 use crate::keyspace::Inner;
+use crate::parcel::Parcel;
 use crate::read::{Error, Read};
 use crate::remote::Remote as _;
 use crate::snapshot::Token;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +54,24 @@ impl<K: Key, V: Value> Drop for Pinned<K, V> {
     }
 }
 
+/// What [`Keyspace::fill`] has put into memory, or found there.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Filled {
+    /// Keys with a value.
+    pub found: usize,
+    /// Keys that are known to have none.
+    pub absent: usize,
+}
+
+impl Filled {
+    fn count<V>(&mut self, entry: &Entry<V>) {
+        match entry.value {
+            Some(_) => self.found += 1,
+            None => self.absent += 1,
+        }
+    }
+}
+
 /// A write that is about to be made: see [`Keyspace::writing`].
 pub struct Writing<K: Key, V: Value> {
     keyspace: Keyspace<K, V>,
@@ -62,8 +82,8 @@ pub struct Writing<K: Key, V: Value> {
 
 impl<K: Key, V: Value> Keyspace<K, V> {
     /// Keeps these keys in this process's memory, whatever room others want, until the answer is
-    /// dropped. It loads nothing: see [`fill`](Self::fill). Entries that are kept so may take half
-    /// of the keyspace's capacity beside it; what does not fit is as if it were not pinned.
+    /// dropped. It loads nothing: see [`fill`](Self::fill). Entries that are kept so may weigh as
+    /// much as the keyspace's capacity, beside it; what does not fit is as if it were not pinned.
     pub fn pin(&self, keys: Arc<[K]>) -> Pinned<K, V> {
         self.0.local.pin(&keys);
         Pinned {
@@ -73,17 +93,17 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     }
 
     /// Sees to it that all these keys are in this process's memory, good now, and not to be renewed
-    /// before `lasting` is over: from the remote tier, else from the source. Says how many of them
-    /// have a value. What is there already costs a look.
+    /// before `lasting` is over: from the remote tier, else from the source. What is there already
+    /// costs a look.
     ///
     /// `lasting` is cut to what a value that was just loaded can promise, by the policy.
-    pub async fn fill(&self, keys: &[K], lasting: Duration) -> Result<usize, Error> {
-        let mut found = 0;
+    pub async fn fill(&self, keys: &[K], lasting: Duration) -> Result<Filled, Error> {
+        let mut filled = Filled::default();
         for batch in keys.chunks(FILL_BATCH) {
             let mut wanted = Vec::new();
             for key in batch {
                 match self.lasts(key, lasting) {
-                    Some(entry) => found += usize::from(entry.value.is_some()),
+                    Some(entry) => filled.count(&entry),
                     None => wanted.push(key.clone()),
                 }
             }
@@ -93,11 +113,17 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             let read = Read::bounded();
             let mut terms = self.terms(&read);
             terms.renew = Some(self.0.now().after(self.promised(lasting, false)));
-            for answer in self.fetch(wanted.into(), &read, terms).await {
-                found += usize::from(answer?.value().is_some());
+            let answers = self.fetch(wanted.clone().into(), &read, terms).await;
+            for (key, answer) in wanted.into_iter().zip(answers) {
+                let entry = answer?.entry;
+                // Many at once are put into memory behind the answer; here that is what was asked
+                // for. What may not be kept has expired.
+                if self.0.now() < entry.hard_at && self.0.local.keep(key, &entry) {
+                    filled.count(&entry);
+                }
             }
         }
-        Ok(found)
+        Ok(filled)
     }
 
     /// What memory has for a key, if it is good for so long.
@@ -143,9 +169,14 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         let lock = |key: &K| self.0.lock_name(&Inner::<K, V>::text(key));
         let locks: Vec<String> = keys.iter().map(lock).collect();
         let life = self.0.policy.lock_wait.max(Duration::from_millis(1));
-        // Without the remote tier there is nobody to be kept waiting.
-        let won = core.remote.lock(&locks, owner, life).await;
-        Held::new(&self.0, owner, locks, &won.unwrap_or_default())
+        match core.remote.lock(&locks, owner, life).await {
+            Ok(won) => Held::new(&self.0, owner, locks, &won),
+            // Away, or late. In the first case nobody is kept waiting.
+            Err(_) => {
+                let _ = core.remote.lock(&locks, owner, life).await;
+                Held::perhaps(&self.0, owner, locks)
+            }
+        }
     }
 }
 
@@ -163,13 +194,12 @@ impl<K: Key, V: Value> Writing<K, V> {
         let written = written?;
         let source = keyspace.source().clone();
         source.apply_own(&written);
-        let settled = keyspace.put(&keys, &written).await;
-        let pushed = keyspace.stored(&keys).await;
-        let xid = written.clone();
-        let token = source.announce(written, pushed).await;
-        if !settled {
+        let put = keyspace.put(&keys, &written).await;
+        let commit = written.clone();
+        let token = source.announce(written, put.pushed).await;
+        if !put.settled {
             source.0.core.spawn_behind(async move {
-                keyspace.settle(&keys, &xid).await;
+                keyspace.settle(&keys, &commit).await;
                 drop(held);
             });
         }
@@ -177,46 +207,59 @@ impl<K: Key, V: Value> Writing<K, V> {
     }
 }
 
+/// What became of loading keys that were written.
+struct Put {
+    /// The small ones, as they lie in the remote tier, whole labels and all.
+    pushed: Vec<Pushed>,
+    /// Whether all of them lie there, and their labels show that nothing which is known or under
+    /// way now can move them a second time.
+    settled: bool,
+}
+
 impl<K: Key, V: Value> Keyspace<K, V> {
-    /// Loads these keys into both tiers, the remote one first. Says whether their labels show that
-    /// nothing which is known or under way now can move them a second time.
-    async fn put(&self, keys: &[K], written: &Written) -> bool {
+    /// Loads these keys into both tiers, the remote one first, and looks what lies there.
+    async fn put(&self, keys: &[K], written: &Written) -> Put {
         let read = Read::strong();
         let mut terms = self.terms(&read);
         terms.stored = true;
-        let answers = self.fetch(keys.into(), &read, terms).await;
-        let clears = |entry: &Entry<V>| entry.label.is_some_and(|(_, xmin)| xmin > written.xid);
-        answers
-            .iter()
-            .all(|answer| answer.as_ref().is_ok_and(|answer| clears(&answer.entry)))
+        // One that could not be loaded is missing below.
+        let _ = self.fetch(keys.into(), &read, terms).await;
+        let names: Vec<String> = keys.iter().map(|key| self.0.remote_name(key)).collect();
+        let core = &self.0.source().core;
+        let values = core.remote.get(&names).await.unwrap_or_default();
+        let clears = |(name, value): (&String, &Option<Bytes>)| {
+            let parcel = Parcel::unpack(value.clone()?, name, core.seal.as_ref())?;
+            Some(parcel.label.snapshot.xmin() > written.xid)
+        };
+        let settled = values.len() == keys.len()
+            && names
+                .iter()
+                .zip(&values)
+                .all(|pair| clears(pair) == Some(true));
+        let small = |parcel: &Bytes| parcel.len() <= self.0.policy.push_bytes;
+        let pairs = keys.iter().zip(values);
+        let pushed = pairs.filter_map(|(key, parcel)| {
+            Some(Pushed {
+                keyspace: self.0.name.to_string(),
+                key: Inner::<K, V>::text(key),
+                parcel: parcel.filter(small)?,
+            })
+        });
+        let pushed = pushed.take(MOST_PUSHED).collect();
+        Put { pushed, settled }
     }
 
     /// Loads again until the labels show enough, and sends the others what came of it.
     async fn settle(&self, keys: &[K], written: &Written) {
+        let mut pushed = Vec::new();
         for pause in SETTLE.map(Duration::from_millis) {
             tokio::time::sleep(pause).await;
-            if self.put(keys, written).await {
+            let put = self.put(keys, written).await;
+            pushed = put.pushed;
+            if put.settled {
                 break;
             }
         }
-        let stored = self.stored(keys).await;
-        self.source().spread(stored).await;
-    }
-
-    /// The small ones of these keys as they lie in the remote tier, whole labels and all.
-    async fn stored(&self, keys: &[K]) -> Vec<Pushed> {
-        let keys = &keys[..keys.len().min(MOST_PUSHED)];
-        let names: Vec<String> = keys.iter().map(|key| self.0.remote_name(key)).collect();
-        let values = self.0.source().core.remote.get(&names).await;
-        let pairs = keys.iter().zip(values.unwrap_or_default());
-        let pushed = pairs.filter_map(|(key, parcel)| {
-            let parcel = parcel.filter(|bytes| bytes.len() <= self.0.policy.push_bytes)?;
-            Some(Pushed {
-                keyspace: self.0.name.to_string(),
-                key: Inner::<K, V>::text(key),
-                parcel,
-            })
-        });
-        pushed.collect()
+        self.source().spread(pushed).await;
     }
 }

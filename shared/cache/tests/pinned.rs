@@ -12,7 +12,7 @@ async fn ready(node: &Node, ids: &[&str]) -> larder::Pinned<support::Wanted, byt
     let keys: Vec<_> = ids.iter().map(|id| row(id)).collect();
     let pinned = node.rows.pin(keys.into());
     let filled = node.rows.fill(pinned.keys(), Duration::ZERO).await;
-    assert_eq!(filled.expect("the database is there"), ids.len());
+    assert_eq!(filled.expect("the database is there").found, ids.len());
     node.settled().await;
     pinned
 }
@@ -39,7 +39,11 @@ async fn a_write_to_a_pinned_key_makes_no_reader_load() {
     writing.wrote(Some(written)).await.expect("a token");
     let answer = asked.await.expect("no panic").expect("an answer");
     assert_eq!(support::text(&answer), "new");
-    assert_eq!(reader.loader.loads(), loads, "it waited, and loaded nothing");
+    assert_eq!(
+        reader.loader.loads(),
+        loads,
+        "it waited, and loaded nothing"
+    );
 }
 
 /// An older transaction under way makes the label of what was written too weak for the round that
@@ -69,6 +73,28 @@ async fn an_older_transaction_under_way_makes_no_reader_load_either() {
     reader.prove().await;
     assert_eq!(reader.get(&row("a")).await, "new");
     assert_eq!(reader.loader.loads(), loads);
+}
+
+/// 1. The writer holds the lock, and commits.
+/// 2. A reader in its own process finds the copy moved, and its flight waits for the lock.
+/// 3. The writer, who loads the same key, does not wait for that flight.
+#[tokio::test]
+async fn a_writer_does_not_wait_for_a_reader_that_waits_for_it() {
+    let world = World::new();
+    world.database.put("a", Some(("c", "old")));
+    let node = world.node().await;
+    let _pinned = ready(&node, &["a"]).await;
+    let loads = node.loader.loads();
+    let writing = node.rows.writing(&[row("a")]).await;
+    let written = world.database.put("a", Some(("c", "new")));
+    node.prove().await;
+    let rows = node.rows.clone();
+    let asked = tokio::spawn(async move { rows.get(&row("a"), &Read::bounded()).await });
+    until(|| node.rows.stats().misses(larder::stats::Miss::RemoteLabel) >= 3).await;
+    writing.wrote(Some(written)).await.expect("a token");
+    let answer = asked.await.expect("no panic").expect("an answer");
+    assert_eq!(support::text(&answer), "new");
+    assert_eq!(node.loader.loads(), loads + 1, "the writer's own");
 }
 
 #[tokio::test]
@@ -171,23 +197,67 @@ async fn a_fill_renews_what_would_not_last() {
     let (here, there) = (world.node().await, world.node().await);
     let keys = [row("a")];
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-    assert_eq!(here.rows.fill(&keys, minutes(5)).await.expect("filled"), 1);
+    assert_eq!(
+        here.rows
+            .fill(&keys, minutes(5))
+            .await
+            .expect("filled")
+            .found,
+        1
+    );
     world.stored(&keys[0]).await;
     world.pass(200_000);
     here.prove().await;
     there.prove().await;
     // Good for 400 s of its 600 s yet.
-    assert_eq!(here.rows.fill(&keys, minutes(5)).await.expect("filled"), 1);
-    assert_eq!(there.rows.fill(&keys, minutes(5)).await.expect("filled"), 1);
+    assert_eq!(
+        here.rows
+            .fill(&keys, minutes(5))
+            .await
+            .expect("filled")
+            .found,
+        1
+    );
+    assert_eq!(
+        there
+            .rows
+            .fill(&keys, minutes(5))
+            .await
+            .expect("filled")
+            .found,
+        1
+    );
     assert_eq!((here.loader.loads(), there.loader.loads()), (1, 0));
     world.pass(200_000);
     here.prove().await;
     there.prove().await;
-    assert_eq!(here.rows.fill(&keys, minutes(5)).await.expect("filled"), 1);
+    assert_eq!(
+        here.rows
+            .fill(&keys, minutes(5))
+            .await
+            .expect("filled")
+            .found,
+        1
+    );
     here.settled().await;
-    assert_eq!(there.rows.fill(&keys, minutes(5)).await.expect("filled"), 1);
+    assert_eq!(
+        there
+            .rows
+            .fill(&keys, minutes(5))
+            .await
+            .expect("filled")
+            .found,
+        1
+    );
     assert_eq!((here.loader.loads(), there.loader.loads()), (2, 0));
     // What no value can promise is not asked for again and again.
-    assert_eq!(here.rows.fill(&keys, minutes(60)).await.expect("filled"), 1);
+    assert_eq!(
+        here.rows
+            .fill(&keys, minutes(60))
+            .await
+            .expect("filled")
+            .found,
+        1
+    );
     assert_eq!(here.loader.loads(), 2);
 }
