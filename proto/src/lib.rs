@@ -55,7 +55,7 @@ pub mod comments {
     }
 }
 
-/// How services hold copies of each other's rows.
+/// How services hold copies of each other's rows, and what an operator asks of a cache.
 pub mod cache {
     /// The first version of the contract.
     pub mod v1 {
