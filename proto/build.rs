@@ -7,10 +7,11 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Their servers answer with bytes that were encoded before.
-const ENTITIES: [&str; 3] = [
+const ENTITIES: [&str; 4] = [
     "larder/comments/v1/comments.proto",
     "larder/products/v1/products.proto",
     "larder/profiles/v1/profiles.proto",
+    "larder/reports/v1/reports.proto",
 ];
 /// Their servers answer with messages. One package, so that they are compiled together.
 const CACHE: [&str; 2] = ["larder/cache/v1/cache.proto", "larder/cache/v1/feed.proto"];
