@@ -21,6 +21,7 @@ use crate::held::Held;
 use crate::hint::{MOST_PUSHED, Pushed};
 use crate::key::Key;
 use crate::keyspace::Inner;
+use crate::operate::Warmed;
 use crate::parcel::Parcel;
 use crate::read::{Error, Read};
 use crate::remote::Remote as _;
@@ -54,24 +55,6 @@ impl<K: Key, V: Value> Drop for Pinned<K, V> {
     }
 }
 
-/// What [`Keyspace::fill`] has put into memory, or found there.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Filled {
-    /// Keys with a value.
-    pub found: usize,
-    /// Keys that are known to have none.
-    pub absent: usize,
-}
-
-impl Filled {
-    fn count<V>(&mut self, entry: &Entry<V>) {
-        match entry.value {
-            Some(_) => self.found += 1,
-            None => self.absent += 1,
-        }
-    }
-}
-
 /// A write that is about to be made: see [`Keyspace::writing`].
 pub struct Writing<K: Key, V: Value> {
     keyspace: Keyspace<K, V>,
@@ -97,13 +80,13 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// costs a look.
     ///
     /// `lasting` is cut to what a value that was just loaded can promise, by the policy.
-    pub async fn fill(&self, keys: &[K], lasting: Duration) -> Result<Filled, Error> {
-        let mut filled = Filled::default();
+    pub async fn fill(&self, keys: &[K], lasting: Duration) -> Result<Warmed, Error> {
+        let mut filled = Warmed::default();
         for batch in keys.chunks(FILL_BATCH) {
             let mut wanted = Vec::new();
             for key in batch {
                 match self.lasts(key, lasting) {
-                    Some(entry) => filled.count(&entry),
+                    Some(entry) => count(&mut filled, &entry),
                     None => wanted.push(key.clone()),
                 }
             }
@@ -119,7 +102,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 // Many at once are put into memory behind the answer; here that is what was asked
                 // for. What may not be kept has expired.
                 if self.0.now() < entry.hard_at && self.0.local.keep(key, &entry) {
-                    filled.count(&entry);
+                    count(&mut filled, &entry);
                 }
             }
         }
@@ -204,6 +187,13 @@ impl<K: Key, V: Value> Writing<K, V> {
             });
         }
         Some(token)
+    }
+}
+
+fn count<V>(filled: &mut Warmed, entry: &Entry<V>) {
+    match entry.value {
+        Some(_) => filled.found += 1,
+        None => filled.absent += 1,
     }
 }
 
