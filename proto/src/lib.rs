@@ -68,7 +68,7 @@ pub mod reports {
     }
 }
 
-/// How services hold copies of each other's rows.
+/// How services hold copies of each other's rows, and what an operator asks of a cache.
 pub mod cache {
     /// The first version of the contract.
     pub mod v1 {
