@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use larder_proto::comments::v1::comment_service_client::CommentServiceClient;
 use larder_proto::products::v1::product_service_client::ProductServiceClient;
 use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
+use larder_proto::reports::v1::report_service_client::ReportServiceClient;
 use larder_testkit::process::{Process, Program, Signal};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -117,6 +118,8 @@ pub enum Kind {
     Products = 2,
     /// What people say about it.
     Comments = 3,
+    /// What was sold of it.
+    Reports = 4,
 }
 
 /// One replica of one service.
@@ -160,9 +163,20 @@ impl Suite {
         CommentServiceClient::new(self.replica(Kind::Comments, replica).channel())
     }
 
+    /// A replica of reports, counted from 1.
+    pub fn reports(&self, replica: u8) -> ReportServiceClient<Channel> {
+        ReportServiceClient::new(self.replica(Kind::Reports, replica).channel())
+    }
+
     /// Waits until every replica is ready.
     pub async fn ready(&self) -> Result<()> {
-        for kind in [Kind::Profiles, Kind::Products, Kind::Comments] {
+        let all = [
+            Kind::Profiles,
+            Kind::Products,
+            Kind::Comments,
+            Kind::Reports,
+        ];
+        for kind in all {
             for replica in 1..=self.replicas {
                 self.process
                     .wait_ready(self.replica(kind, replica).admin, READY)
