@@ -109,7 +109,7 @@ pub struct Suite {
     block: Block,
 }
 
-/// The services, in the order of their ports.
+/// The services that own entities, in the order of their ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Who people are.
@@ -118,9 +118,10 @@ pub enum Kind {
     Products = 2,
     /// What people say about it.
     Comments = 3,
-    /// What was sold of it.
-    Reports = 4,
 }
+
+/// The service of reports, which owns none, and is the last.
+const REPORTS: u16 = 4;
 
 /// One replica of one service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,12 +135,16 @@ pub struct Replica {
 impl Suite {
     /// A replica, counted from 1.
     pub fn replica(&self, kind: Kind, replica: u8) -> Replica {
+        self.at(kind as u16, replica)
+    }
+
+    fn at(&self, service: u16, replica: u8) -> Replica {
         assert!(
             (1..=self.replicas).contains(&replica),
             "there is no replica {replica}"
         );
         let at = |base: u16| {
-            let port = base + 100 * kind as u16 + u16::from(replica) + self.block.offset;
+            let port = base + 100 * service + u16::from(replica) + self.block.offset;
             (Ipv4Addr::LOCALHOST, port).into()
         };
         Replica {
@@ -165,21 +170,15 @@ impl Suite {
 
     /// A replica of reports, counted from 1.
     pub fn reports(&self, replica: u8) -> ReportServiceClient<Channel> {
-        ReportServiceClient::new(self.replica(Kind::Reports, replica).channel())
+        ReportServiceClient::new(self.at(REPORTS, replica).channel())
     }
 
     /// Waits until every replica is ready.
     pub async fn ready(&self) -> Result<()> {
-        let all = [
-            Kind::Profiles,
-            Kind::Products,
-            Kind::Comments,
-            Kind::Reports,
-        ];
-        for kind in all {
+        for service in 1..=REPORTS {
             for replica in 1..=self.replicas {
                 self.process
-                    .wait_ready(self.replica(kind, replica).admin, READY)
+                    .wait_ready(self.at(service, replica).admin, READY)
                     .await?;
             }
         }
