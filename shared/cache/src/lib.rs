@@ -140,6 +140,7 @@
 //! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
 //! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
 //! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers.
+//! `measure.rs` is what is noted of reads: which keys are hot.
 //!
 //! # Invariants
 //!
@@ -169,6 +170,7 @@ mod keyspace;
 mod larder;
 pub mod load;
 mod local;
+mod measure;
 mod memo;
 mod parcel;
 pub mod policy;
@@ -188,6 +190,7 @@ pub use key::{Key, Tag};
 pub use keyspace::KeyspaceBuilder;
 pub use larder::{Builder, Larder};
 pub use load::{Ask, Load, Loaded, Proof};
+pub use measure::hot::Hot;
 pub use memo::{Memo, Part};
 pub use policy::Policy;
 pub use read::{Answer, Error, Freshness, Origin, Read};
