@@ -7,21 +7,26 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Their servers answer with bytes that were encoded before.
-const ENTITIES: [&str; 3] = [
+const ENTITIES: [&str; 4] = [
     "larder/comments/v1/comments.proto",
     "larder/products/v1/products.proto",
     "larder/profiles/v1/profiles.proto",
+    "larder/reports/v1/reports.proto",
 ];
-/// Its server answers with messages.
-const FEED: &str = "larder/cache/v1/feed.proto";
+/// Their servers answer with messages. One package, so that they are compiled together.
+const CACHE: [&str; 2] = ["larder/cache/v1/cache.proto", "larder/cache/v1/feed.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=larder");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let all = protox::compile(ENTITIES.into_iter().chain([FEED]), ["."])?;
+    let all = protox::compile(ENTITIES.into_iter().chain(CACHE), ["."])?;
     std::fs::write(out.join("larder.binpb"), all.encode_to_vec())?;
-    let (feed, entities) = all.file.into_iter().partition(|file| file.name() == FEED);
-    messages(&out, feed, true)?;
+    let ours = |file: &FileDescriptorProto| CACHE.contains(&file.name());
+    let imported = |file: &FileDescriptorProto| file.name().starts_with("google/");
+    let cache = all.file.iter().filter(|file| ours(file) || imported(file));
+    let entities: Vec<_> = all.file.iter().filter(|f| !ours(f)).cloned().collect();
+    let cache = cache.cloned().collect();
+    messages(&out, cache, true)?;
     raw_servers(&out, &entities)?;
     messages(&out, entities, false)
 }

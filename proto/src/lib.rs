@@ -55,7 +55,20 @@ pub mod comments {
     }
 }
 
-/// How services hold copies of each other's rows.
+/// What was sold, and what that says.
+pub mod reports {
+    /// The first version of the contract.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/larder.reports.v1.rs"));
+
+        /// The server, whose answers are all [`Raw`](crate::Raw).
+        pub mod raw {
+            include!(concat!(env!("OUT_DIR"), "/raw/larder.reports.v1.rs"));
+        }
+    }
+}
+
+/// How services hold copies of each other's rows, and what an operator asks of a cache.
 pub mod cache {
     /// The first version of the contract.
     pub mod v1 {

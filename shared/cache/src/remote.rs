@@ -1,4 +1,4 @@
-//! The remote tier: values with a life, an advisory lock, and hints.
+//! The remote tier: values with a life, an advisory lock, rate limits, and hints.
 //!
 //! Nothing that comes from here is believed. A value is a claim with a label; a message only
 //! brings the news sooner. An implementation may lose, repeat, reorder or resurrect anything;
@@ -8,7 +8,10 @@ mod backoff;
 pub mod guard;
 pub mod hub;
 mod outlet;
+pub mod rate;
 mod redis;
+
+pub use rate::{Rate, Throttled};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -90,7 +93,7 @@ pub struct Item {
     pub ttl: Duration,
 }
 
-/// The second tier and the carrier of hints. One conformance suite (`tests/remote.rs`) holds for
+/// The second tier and the carrier of hints. One conformance suite (`tests/remote`) holds for
 /// every implementation.
 ///
 /// All of these are safe to cancel: what was asked then happens or does not.
@@ -100,6 +103,13 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Stores these, in one round trip.
     fn set<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// How long these keys' values may stay still, where that is known. One round trip; for
+    /// people who look, not on the way of an answer.
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>>;
 
     /// Removes these, in one round trip.
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>>;
@@ -115,6 +125,20 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Gives back those of these locks that `owner` still holds. One round trip.
     fn unlock<'a>(&'a self, keys: &'a [String], owner: u64) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Lets as many of `wanted` pass as this key's limit allows now, which may be none, and counts
+    /// those. What passed is known to everybody who asks with this key; asking with another rate
+    /// judges the same past by that rate. One round trip.
+    ///
+    /// The time is that of the remote tier. A call that was cut off may have counted, and be
+    /// counted again when it is repeated: that lets less pass, never more. A remote tier that
+    /// forgets its keys lets a burst pass again.
+    fn throttle<'a>(
+        &'a self,
+        key: &'a str,
+        rate: &'a Rate,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Throttled, Error>>;
 
     /// Sends a message to whoever listens now.
     fn publish<'a>(&'a self, channel: &'a str, message: Bytes) -> BoxFuture<'a, Result<(), Error>>;

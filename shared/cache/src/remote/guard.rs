@@ -1,14 +1,14 @@
 //! A remote tier that cannot cost a reader more than a timeout.
 //!
 //! Each call has a deadline, and after some failures in a row calls are refused at once, until
-//! one that is let through after a pause succeeds. There are three breakers. Reads are on the
-//! way of every answer, stores are large and may be refused for want of memory, and hints may be
-//! forbidden on one channel: the failure of one kind is no proof against the others, and where
+//! one that is let through after a pause succeeds. There are four breakers. Reads are on the
+//! way of every answer, stores are large and may be refused for want of memory, hints may be
+//! forbidden on one channel, and limits run a script that not every server knows: the failure of one kind is no proof against the others, and where
 //! all of them fail, each costs its own few timeouts once.
 
 mod breaker;
 
-use super::{Error, Event, Item, Remote};
+use super::{Error, Event, Item, Rate, Remote, Throttled};
 use crate::clock::Clock;
 use breaker::{Breaker, Pass};
 use bytes::Bytes;
@@ -71,12 +71,14 @@ struct Counts {
 pub struct Guard {
     remote: Arc<dyn Remote>,
     timeout: Duration,
-    /// `get`, `lock` and `unlock`.
+    /// `get`, `lives`, `lock` and `unlock`.
     reads: Breaker,
     /// `set` and `remove`.
     stores: Breaker,
     /// `publish`.
     hints: Breaker,
+    /// `throttle`.
+    limits: Breaker,
     counts: Counts,
 }
 
@@ -94,6 +96,7 @@ impl Guard {
             reads: breaker("read"),
             stores: breaker("store"),
             hints: breaker("hint"),
+            limits: breaker("limit"),
             counts: Counts::default(),
             remote,
         }
@@ -160,6 +163,13 @@ impl Remote for Guard {
         Box::pin(self.call(&self.stores, self.remote.set(items)))
     }
 
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(self.call(&self.reads, self.remote.lives(keys)))
+    }
+
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(&self.stores, self.remote.remove(keys)))
     }
@@ -175,6 +185,15 @@ impl Remote for Guard {
 
     fn unlock<'a>(&'a self, keys: &'a [String], owner: u64) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(&self.reads, self.remote.unlock(keys, owner)))
+    }
+
+    fn throttle<'a>(
+        &'a self,
+        key: &'a str,
+        rate: &'a Rate,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Throttled, Error>> {
+        Box::pin(self.call(&self.limits, self.remote.throttle(key, rate, wanted)))
     }
 
     fn publish<'a>(&'a self, channel: &'a str, message: Bytes) -> BoxFuture<'a, Result<(), Error>> {

@@ -6,7 +6,7 @@
 mod shelf;
 
 use super::outlet::Outlet;
-use super::{Error, Event, Item, Remote};
+use super::{Error, Event, Item, Rate, Remote, Throttled};
 use crate::clock::{Clock, Stamp};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -176,6 +176,19 @@ impl Inner {
         }
     }
 
+    /// The state is kept as Redis keeps it: the microseconds as a number in text.
+    fn throttle(&mut self, key: &str, rate: &Rate, wanted: u32, now: Stamp) -> Throttled {
+        let now_micros = now.as_nanos() / 1_000;
+        let state = self.shelf.get(key, now);
+        let arrival = state.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let (throttled, arrival) = rate.pass(arrival, now_micros, wanted);
+        if throttled.granted > 0 {
+            let state = Bytes::from(arrival.to_string());
+            self.shelf.set(key, state, now.after(throttled.reset_after));
+        }
+        throttled
+    }
+
     fn publish(&mut self, channel: &str, message: &Bytes) {
         self.published += 1;
         if is_nth(self.published, self.faults.lose_every) {
@@ -229,6 +242,19 @@ impl Remote for Hub {
         Box::pin(self.call(move |inner, now| items.iter().for_each(|item| inner.set(item, now))))
     }
 
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(self.call(move |inner, now| {
+            let life = |key: &String| {
+                let left = inner.shelf.expires(key)?.since(now);
+                (!left.is_zero()).then_some(left)
+            };
+            keys.iter().map(life).collect()
+        }))
+    }
+
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(move |inner, _| keys.iter().for_each(|key| inner.shelf.remove(key))))
     }
@@ -262,6 +288,15 @@ impl Remote for Hub {
                 }
             }
         }))
+    }
+
+    fn throttle<'a>(
+        &'a self,
+        key: &'a str,
+        rate: &'a Rate,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Throttled, Error>> {
+        Box::pin(self.call(move |inner, now| inner.throttle(key, rate, wanted, now)))
     }
 
     fn publish<'a>(&'a self, channel: &'a str, message: Bytes) -> BoxFuture<'a, Result<(), Error>> {

@@ -19,6 +19,7 @@ mod server;
 mod single;
 mod subscription;
 mod tasks;
+mod throttle;
 mod whereabouts;
 mod words;
 

@@ -7,7 +7,8 @@
 //! A part of the nodes may be away while the others answer. A call fails only when none of its
 //! keys could be asked for; otherwise what lies on the lost part is as if it were not there: a
 //! value is missing, a store is lost, a lock is anybody's. All of that a cache may do at any time,
-//! while a failure would make the guard leave the healthy part alone too.
+//! while a failure would make the guard leave the healthy part alone too. A rate limit on the lost
+//! part is an error: nobody knows what passed, and the guard has a breaker of its own for limits.
 //!
 //! Hints are published the old way, which every node passes on to all others: sharded channels
 //! would bind all of a source's hints to one shard and its failovers, and need Redis 7.
@@ -20,13 +21,14 @@ mod topology;
 use super::server::Server;
 use super::subscription::Subscription;
 use super::tasks::Tasks;
+use super::throttle::{self, Form};
 use super::whereabouts::{Whereabouts, whereabouts};
 use super::words;
-use crate::remote::{Error, Event, Item, Remote};
+use crate::remote::{Error, Event, Item, Rate, Remote, Throttled};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use nodes::{Map, Nodes};
-use redis::{Cmd, ConnectionInfo, Pipeline};
+use redis::{Cmd, ConnectionInfo, Pipeline, Value};
 use route::Access;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +104,18 @@ impl Remote for Cluster {
         })
     }
 
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(async move {
+            let asked = keys.iter().map(|key| words::life(key));
+            let answers = self.each(self.reads, strs(keys), asked).await?;
+            let lives = answers.into_iter().map(|answer| words::left(answer?));
+            reached(lives.collect(), || None)
+        })
+    }
+
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let removals = keys
@@ -132,6 +146,28 @@ impl Remote for Cluster {
                 .iter()
                 .map(|key| words::unlock(std::slice::from_ref(key), owner));
             done(self.each(Access::Primary, strs(keys), unlocks).await?)
+        })
+    }
+
+    fn throttle<'a>(
+        &'a self,
+        key: &'a str,
+        rate: &'a Rate,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Throttled, Error>> {
+        let ask = async move |form| {
+            let command = throttle::throttle(form, key, rate, wanted);
+            let (keys, commands) = ([key].into_iter(), [command].into_iter());
+            let answers = self.each(Access::Primary, keys, commands).await?;
+            // One command has one answer.
+            answers.into_iter().next().unwrap_or(Ok(Value::Nil))
+        };
+        Box::pin(async move {
+            let mut answer = ask(Form::Hash).await;
+            if throttle::is_unknown(&answer) {
+                answer = ask(Form::Whole).await;
+            }
+            throttle::throttled(answer?, rate)
         })
     }
 

@@ -4,9 +4,10 @@ use super::link::Link;
 use super::sentinel::Sentinels;
 use super::server::Server;
 use super::subscription::Subscription;
+use super::throttle::{self, Form};
 use super::whereabouts::Whereabouts;
 use super::words;
-use crate::remote::{Error, Event, Item, Remote};
+use crate::remote::{Error, Event, Item, Rate, Remote, Throttled};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Pipeline, Value};
@@ -78,6 +79,16 @@ impl Remote for Single {
         })
     }
 
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(async move {
+            let answers = self.many(keys.iter().map(|key| words::life(key))).await?;
+            answers.into_iter().map(words::left).collect()
+        })
+    }
+
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             if keys.is_empty() {
@@ -106,6 +117,22 @@ impl Remote for Single {
                 return Ok(());
             }
             words::accepted(self.one(words::unlock(keys, owner)).await?).map(drop)
+        })
+    }
+
+    fn throttle<'a>(
+        &'a self,
+        key: &'a str,
+        rate: &'a Rate,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Throttled, Error>> {
+        Box::pin(async move {
+            let ask = |form| self.one(throttle::throttle(form, key, rate, wanted));
+            let mut answer = ask(Form::Hash).await;
+            if throttle::is_unknown(&answer) {
+                answer = ask(Form::Whole).await;
+            }
+            throttle::throttled(answer?, rate)
         })
     }
 
