@@ -5,12 +5,15 @@
 //! | `products` | a row, or its absence | that row |
 //! | `products.list` | a page of a category, encoded | any row that is or was in the category |
 //! | | a page of all products, encoded | any row |
+//! | `products.categories` | a page of the categories' names, encoded | any row |
+//! | `products.ids` | a page of the ids of all products, encoded | any row |
 //!
 //! The triggers that `store::watches` describes are the only place that says what a change
 //! touches. A page holds the content of its rows and needs no tags of theirs: every change of a
 //! row touches the category that the row is in, so a page moves with each row that it shows.
 //! Test: `a_random_history_leaves_every_page_as_the_database_has_it`.
 
+use crate::catalogue::{self, Names};
 use crate::listing::Listing;
 use crate::model::ProductId;
 use crate::store::{self, Store};
@@ -19,11 +22,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use larder::policy::{Invalid, OnWrite};
 use larder::{Ask, Keyspace, Load, Loaded, Policy, Source, load};
+use larder_api::page::Query;
 use larder_db::Error as Db;
 use larder_host::Entity;
 use larder_host::load::{error, loaded, proof};
 use larder_journal::Labelled;
 use larder_proto::Raw;
+use larder_proto::products::v1 as wire;
 use prost::Message;
 
 /// The keyspaces.
@@ -33,6 +38,10 @@ pub struct Keyspaces {
     pub products: Keyspace<ProductId, Entity>,
     /// Pages of ListProducts.
     pub list: Keyspace<Listing, Bytes>,
+    /// Pages of ListCategories.
+    pub categories: Keyspace<Names, Bytes>,
+    /// Pages of ListProductIds.
+    pub ids: Keyspace<Names, Bytes>,
 }
 
 impl Keyspaces {
@@ -45,9 +54,13 @@ impl Keyspaces {
         };
         let products = source.keyspace("products", Products(store.clone()));
         let list = source.keyspace("products.list", Pages(store.clone()));
+        let categories = source.keyspace("products.categories", Categories(store.clone()));
+        let ids = source.keyspace("products.ids", Ids(store.clone()));
         Ok(Self {
             products: products.policy(policy(OnWrite::Put)).open()?,
             list: list.policy(policy(OnWrite::Evict)).open()?,
+            categories: categories.policy(policy(OnWrite::Evict)).open()?,
+            ids: ids.policy(policy(OnWrite::Evict)).open()?,
         })
     }
 }
@@ -107,4 +120,75 @@ fn encode(page: &Listing, read: &Labelled) -> Result<Bytes, Db> {
         listed.next_page_token = page.token_after(price, id);
     }
     Ok(listed.encode_to_vec().into())
+}
+
+struct Categories(Store);
+
+impl Load<Names, Bytes> for Categories {
+    fn load<'a>(
+        &'a self,
+        keys: &'a [Names],
+        _: &'a Ask,
+    ) -> BoxFuture<'a, Result<Vec<Loaded<Bytes>>, load::Error>> {
+        let pages = async move {
+            let mut pages = Vec::with_capacity(keys.len());
+            for page in keys {
+                let read = self.0.categories(page).await.map_err(error)?;
+                let (categories, next_page_token) = names(page, &read, catalogue::categories())?;
+                let encoded = wire::ListCategoriesResponse {
+                    categories,
+                    next_page_token,
+                };
+                let encoded = Bytes::from(encoded.encode_to_vec());
+                pages.push(loaded(Some(encoded), proof(&read)));
+            }
+            Ok(pages)
+        };
+        pages.boxed()
+    }
+}
+
+struct Ids(Store);
+
+impl Load<Names, Bytes> for Ids {
+    fn load<'a>(
+        &'a self,
+        keys: &'a [Names],
+        _: &'a Ask,
+    ) -> BoxFuture<'a, Result<Vec<Loaded<Bytes>>, load::Error>> {
+        let pages = async move {
+            let mut pages = Vec::with_capacity(keys.len());
+            for page in keys {
+                let read = self.0.ids(page).await.map_err(error)?;
+                let (mut ids, next_page_token) = names(page, &read, catalogue::ids())?;
+                // What was written by hand may have a name that nobody can ask for.
+                ids.retain(|id| ProductId::read(id).is_some());
+                let encoded = wire::ListProductIdsResponse {
+                    ids,
+                    next_page_token,
+                };
+                let encoded = Bytes::from(encoded.encode_to_vec());
+                pages.push(loaded(Some(encoded), proof(&read)));
+            }
+            Ok(pages)
+        };
+        pages.boxed()
+    }
+}
+
+/// The names of a page, and the token of the page behind it if there is one.
+fn names(
+    page: &Names,
+    read: &Labelled,
+    query: Query,
+) -> Result<(Vec<String>, String), load::Error> {
+    let shown = &read.rows[..read.rows.len().min(page.size as usize)];
+    let names = shown.iter().map(|row| row.get::<String>(0));
+    let names: Result<Vec<_>, Db> = names.collect();
+    let names = names.map_err(|broken| error(broken.into()))?;
+    let next = match names.last().filter(|_| read.rows.len() > shown.len()) {
+        Some(last) => query.token(last.as_bytes()),
+        None => String::new(),
+    };
+    Ok((names, next))
 }

@@ -3,11 +3,12 @@
 //! Owns the table `products` and nothing else. Promises that a product's version is never used
 //! twice for one id, whoever writes it. Never touches another service's table, and knows neither
 //! Redis nor an engine of databases by name. Reading order: `rpc.rs` (what callers ask),
-//! `listing.rs` (pages of the
-//! list), `launch.rs` (what is loaded ahead of a crowd), `caching.rs` (what is kept, and what
-//! moves it), `store.rs` (the statements), `model.rs` (what is checked where it enters).
+//! `listing.rs` (pages of the list), `catalogue.rs` (names alone), `launch.rs` (what is loaded ahead
+//! of a crowd), `caching.rs` (what is kept, and what moves it), `store.rs` (the statements),
+//! `model.rs` (what is checked where it enters).
 
 pub mod caching;
+pub mod catalogue;
 pub mod launch;
 pub mod listing;
 pub mod model;

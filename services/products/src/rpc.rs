@@ -1,6 +1,7 @@
 //! The generated trait: check the request, ask the cache or the store, answer.
 
 use crate::caching::Keyspaces;
+use crate::catalogue::Names;
 use crate::launch::{Launches, What};
 use crate::listing::Listing;
 use crate::model::{Change, Draft, ProductId};
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
+use larder::{Key, Keyspace, Read};
 use larder_host::{Base, found, found_at_once, written};
 use larder_proto::Raw;
 use larder_proto::products::v1 as wire;
@@ -122,10 +124,25 @@ impl ProductService for Rpc {
     ) -> Result<Response<Raw>, Status> {
         let read = self.base.read(&request)?;
         let page = Listing::new(request.into_inner())?;
-        let answer = self.keyspaces.list.get(&page, &read).await;
-        let answer = answer.map_err(|error| refusal(&error))?;
-        let page = answer.value().cloned().unwrap_or_default();
-        Ok(mark(Raw::from(page), Mark::of(&answer), None))
+        page_of(&self.keyspaces.list, &page, &read).await
+    }
+
+    async fn list_categories(
+        &self,
+        request: Request<wire::ListCategoriesRequest>,
+    ) -> Result<Response<Raw>, Status> {
+        let read = self.base.read(&request)?;
+        let page = Names::categories(request.get_ref())?;
+        page_of(&self.keyspaces.categories, &page, &read).await
+    }
+
+    async fn list_product_ids(
+        &self,
+        request: Request<wire::ListProductIdsRequest>,
+    ) -> Result<Response<Raw>, Status> {
+        let read = self.base.read(&request)?;
+        let page = Names::ids(request.get_ref())?;
+        page_of(&self.keyspaces.ids, &page, &read).await
     }
 
     async fn create_product(
@@ -175,6 +192,18 @@ impl ProductService for Rpc {
         let answers = answers.map(|answer| Ok(Raw::of(&answer?)));
         Ok(Response::new(answers.boxed()))
     }
+}
+
+/// The answer that a keyspace of pages holds encoded.
+async fn page_of<K: Key>(
+    keyspace: &Keyspace<K, Bytes>,
+    page: &K,
+    read: &Read,
+) -> Result<Response<Raw>, Status> {
+    let answer = keyspace.get(page, read).await;
+    let answer = answer.map_err(|error| refusal(&error))?;
+    let page = answer.value().cloned().unwrap_or_default();
+    Ok(mark(Raw::from(page), Mark::of(&answer), None))
 }
 
 /// What the caller of a write is told that was not made.

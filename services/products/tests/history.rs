@@ -8,6 +8,7 @@ use larder_host::trial::Home;
 use larder_host::{Base, Opening, Parts};
 use larder_products::Products;
 use larder_products::caching::Keyspaces;
+use larder_products::catalogue::Names;
 use larder_products::listing::{Listing, Order};
 use larder_products::model::{Change, Content, Draft, ProductId};
 use larder_products::store::{Refused, Store};
@@ -85,6 +86,14 @@ impl Process {
         for id in IDS {
             let id = ProductId::read(id).expect("an id");
             compare(&self.keyspaces.products, &id).await?;
+        }
+        for after in ["", "b", "tea"] {
+            for size in [1, 10] {
+                let after = after.to_owned();
+                let page = Names { size, after };
+                compare(&self.keyspaces.categories, &page).await?;
+                compare(&self.keyspaces.ids, &page).await?;
+            }
         }
         let categories = [None, Some(""), Some("tea"), Some("tools")];
         for category in categories.map(|category| category.map(str::to_owned)) {

@@ -264,8 +264,8 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// `host:port` with a numeric host or `localhost`, or `:port`.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
+/// `host:port` with a numeric host or `localhost`, or `:port`; for the command line.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let full = match text.split_once(':') {
         Some(("", port)) => format!("0.0.0.0:{port}"),
         Some(("localhost", port)) => format!("127.0.0.1:{port}"),

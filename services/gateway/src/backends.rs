@@ -1,0 +1,177 @@
+//! The way to the services: several replicas of each, every call with a bound.
+//!
+//! A read that found nobody is asked once more, which is then another replica's turn. A write
+//! never is: nobody knows whether the first one was made.
+
+use clap::Args;
+use larder_proto::comments::v1::comment_service_client::CommentServiceClient;
+use larder_proto::products::v1::product_service_client::ProductServiceClient;
+use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
+use larder_proto::reports::v1::report_service_client::ReportServiceClient;
+use larder_runtime::client::{self, Client, Limits, may_try_again};
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// How long a call may take. The request's own deadline makes it shorter.
+const CALL: Duration = Duration::from_secs(3);
+/// The same where something is computed.
+const REPORT: Duration = Duration::from_secs(60);
+
+/// Where the services are: `http://host:port` of each replica, separated by commas.
+#[derive(Args, Clone, Debug)]
+pub struct Addresses {
+    /// Where the profiles are: `http://host:port` of each replica, separated by commas.
+    #[arg(
+        long,
+        env = "PROFILES_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:7101,http://127.0.0.1:7102"
+    )]
+    pub profiles: String,
+    /// Where the products are, written in the same way.
+    #[arg(
+        long,
+        env = "PRODUCTS_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:7201,http://127.0.0.1:7202"
+    )]
+    pub products: String,
+    /// Where the comments are, written in the same way.
+    #[arg(
+        long,
+        env = "COMMENTS_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:7301,http://127.0.0.1:7302"
+    )]
+    pub comments: String,
+    /// Where the reports are, written in the same way.
+    #[arg(
+        long,
+        env = "REPORTS_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:7401,http://127.0.0.1:7402"
+    )]
+    pub reports: String,
+}
+
+/// A service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Backend {
+    /// Who people are.
+    Profiles,
+    /// What is for sale.
+    Products,
+    /// What people say about it.
+    Comments,
+    /// What was sold.
+    Reports,
+}
+
+/// The way to all services. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Backends {
+    /// Who people are.
+    pub profiles: ProfileServiceClient<Client>,
+    /// What is for sale.
+    pub products: ProductServiceClient<Client>,
+    /// What people say about it.
+    pub comments: CommentServiceClient<Client>,
+    /// What was sold.
+    pub reports: ReportServiceClient<Client>,
+    clients: [Client; 4],
+}
+
+impl Backends {
+    /// The way to these. They are connected when they are first needed. Must be called on a tokio
+    /// runtime.
+    pub fn new(addresses: &Addresses) -> Result<Self, client::Error> {
+        let way = |setting, addresses: &str, call| {
+            let limits = Limits {
+                call,
+                ..Limits::default()
+            };
+            Client::new(setting, addresses, limits)
+        };
+        let profiles = way("--profiles (PROFILES_ADDR)", &addresses.profiles, CALL)?;
+        let products = way("--products (PRODUCTS_ADDR)", &addresses.products, CALL)?;
+        let comments = way("--comments (COMMENTS_ADDR)", &addresses.comments, CALL)?;
+        let reports = way("--reports (REPORTS_ADDR)", &addresses.reports, REPORT)?;
+        Ok(Self {
+            profiles: ProfileServiceClient::new(profiles.clone()),
+            products: ProductServiceClient::new(products.clone()),
+            comments: CommentServiceClient::new(comments.clone()),
+            reports: ReportServiceClient::new(reports.clone()),
+            clients: [profiles, products, comments, reports],
+        })
+    }
+
+    /// The way to one of them, for whoever has messages of his own.
+    pub fn client(&self, backend: Backend) -> Client {
+        self.clients[backend as usize].clone()
+    }
+}
+
+/// Asks a read, and once more where the first found nobody. `ask` makes the whole call.
+///
+/// ```
+/// # use larder_gateway::{backends::{Backends, read}};
+/// # use larder_proto::products::v1::GetProductRequest;
+/// # async fn example(backends: &Backends) -> Result<(), tonic::Status> {
+/// let product = read(async || {
+///     let asked = GetProductRequest { id: "tea".to_owned() };
+///     backends.products.clone().get_product(asked).await
+/// })
+/// .await?;
+/// # Ok(()) }
+/// ```
+pub async fn read<T>(ask: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
+    match ask().await {
+        Err(status) if found_nobody(&status) => ask().await,
+        outcome => outcome,
+    }
+}
+
+/// Whether a read that failed in this way may go well elsewhere. Every error that a service speaks
+/// has an `ErrorInfo`; one without is the transport's, of a replica that died while it answered.
+fn found_nobody(status: &Status) -> bool {
+    let broken = matches!(
+        status.code(),
+        Code::Unknown | Code::Internal | Code::Cancelled
+    );
+    may_try_again(status) || broken && status.get_details_error_info().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_runtime::status;
+    use std::cell::Cell;
+
+    async fn asked(outcome: impl Fn() -> Result<(), Status>) -> (u32, Result<(), Code>) {
+        let times = Cell::new(0);
+        let ended = read(async || {
+            times.set(times.get() + 1);
+            outcome()
+        });
+        let ended = ended.await.map_err(|status| status.code());
+        (times.get(), ended)
+    }
+
+    #[tokio::test]
+    async fn a_read_that_found_nobody_is_asked_once_more_and_no_other() {
+        let away = || Err(status::unavailable("AWAY", "away", Duration::from_secs(1)));
+        assert_eq!(asked(away).await, (2, Err(Code::Unavailable)));
+        let broken = || Err(Status::unknown("h2 protocol error"));
+        assert_eq!(asked(broken).await, (2, Err(Code::Unknown)));
+        assert_eq!(asked(|| Ok(())).await, (1, Ok(())));
+        let missing = || Err(status::not_found("product", "tea"));
+        assert_eq!(asked(missing).await, (1, Err(Code::NotFound)));
+        assert_eq!(
+            asked(|| Err(status::internal())).await,
+            (1, Err(Code::Internal))
+        );
+        let late = || Err(status::deadline_exceeded());
+        assert_eq!(asked(late).await, (1, Err(Code::DeadlineExceeded)));
+    }
+}

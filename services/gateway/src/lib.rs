@@ -1,0 +1,123 @@
+//! The gateway: the suite over HTTP, for people, browsers and crawlers.
+//!
+//! Owns no tables and keeps no truth: every answer is made of what the services say, and carries
+//! their word on how fresh it is. Never touches a database. Reading order: [`routes`] (JSON),
+//! [`pages`] (HTML), [`problem`] (what is said when something is wrong), [`layers`] (what every
+//! request passes through on its way there), [`backends`] (the way to the services) and `serve.rs`
+//! (connections, and how they end).
+
+pub mod backends;
+pub mod layers;
+pub mod metrics;
+pub mod pages;
+pub mod problem;
+pub mod routes;
+mod serve;
+pub mod settings;
+
+use axum::Router;
+use backends::Backends;
+use larder::remote::Remote;
+use larder_runtime::admin::Admin;
+use larder_runtime::readiness::Readiness;
+use larder_runtime::server::Limits;
+use larder_runtime::tasks::Tasks;
+use metrics::Metrics;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// The port of HTTP, unless something else is said.
+pub const HTTP_PORT: u16 = 8080;
+/// The admin port, unless something else is said.
+pub const ADMIN_PORT: u16 = 9501;
+
+/// What the gateway is made of, beside its ports.
+pub struct Parts {
+    /// The way to the services.
+    pub backends: Backends,
+    /// The remote tier, which all gateways share. It need not be there.
+    pub remote: Arc<dyn Remote>,
+    /// The bounds of requests, and how it ends.
+    pub limits: Limits,
+}
+
+/// What handlers reach: `axum::extract::State` of every route. Clones share everything.
+#[derive(Clone)]
+pub struct State {
+    /// The way to the services.
+    pub backends: Backends,
+    /// The remote tier.
+    pub remote: Arc<dyn Remote>,
+}
+
+/// A gateway whose ports are taken, and which does not answer yet.
+pub struct Gateway {
+    http: TcpListener,
+    admin: Admin,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    routes: Router,
+    limits: Limits,
+}
+
+impl Gateway {
+    /// On these ports.
+    pub fn on(http: TcpListener, admin: TcpListener, parts: Parts) -> Self {
+        let readiness = Readiness::new();
+        let metrics = Arc::new(Metrics::default());
+        let state = State {
+            backends: parts.backends,
+            remote: parts.remote,
+        };
+        Self {
+            http,
+            admin: Admin::on(admin, &readiness),
+            readiness,
+            routes: layers::stack(all(), &state, &metrics, parts.limits).with_state(state),
+            metrics,
+            limits: parts.limits,
+        }
+    }
+
+    /// Where HTTP is.
+    pub fn http_address(&self) -> io::Result<SocketAddr> {
+        self.http.local_addr()
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.address()
+    }
+
+    /// Whether it should get requests, and if not, why; for whoever runs it beside others.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Runs until `stop`, and then ends in order, as a gRPC server does: see
+    /// [`larder_runtime::server::Server::serve`].
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let (tasks, metrics) = (Tasks::new(), self.metrics);
+        self.admin.collect(move || metrics.render()).start(&tasks);
+        serve::serve(
+            self.http,
+            self.routes,
+            self.limits,
+            &self.readiness,
+            &tasks,
+            stop,
+        )
+        .await;
+    }
+}
+
+/// Everything that is answered, before any layer.
+fn all() -> Router<State> {
+    Router::new()
+        .merge(routes::routes())
+        .merge(pages::routes())
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+}
