@@ -120,13 +120,9 @@ fn refused<R>(refusal: &Refusal, told: Told<R>) -> Response<R> {
     let mut response = told(Status::from(refusal));
     let headers = response.headers_mut();
     match refusal {
-        Refusal::Limited {
-            standings,
-            retry_after,
-            ..
-        } => {
-            tell(standings, headers);
-            wait(*retry_after, headers);
+        Refusal::Limited(limited) => {
+            tell(&limited.standings, headers);
+            wait(limited.retry_after, headers);
         }
         Refusal::Away { retry_after } => wait(*retry_after, headers),
         Refusal::Malformed(_) => {}

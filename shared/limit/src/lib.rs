@@ -61,5 +61,5 @@ mod subject;
 pub use counts::{AWAY, Counts, DECISIONS, MALFORMED};
 pub use forwarded::{Malformed, Proxies};
 pub use limiter::{Limiter, Settings, Standing, Verdict};
-pub use limits::{Error, LIMITS_AWAY, Limits, RATE_LIMITED, Refusal, Standings};
+pub use limits::{Error, LIMITS_AWAY, Limited, Limits, RATE_LIMITED, Refusal, Standings};
 pub use subject::Subject;

@@ -53,14 +53,7 @@ pub type Standings = SmallVec<[Standing; 2]>;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// It is one too many.
-    Limited {
-        /// How its caller stands with all limits that were asked.
-        standings: Standings,
-        /// The limits that it is too many for.
-        violated: SmallVec<[&'static str; 2]>,
-        /// When it makes sense to come again.
-        retry_after: Duration,
-    },
+    Limited(Box<Limited>),
     /// Nobody could say whether it is, and nobody passes then.
     Away {
         /// When it makes sense to come again.
@@ -68,6 +61,17 @@ pub enum Refusal {
     },
     /// A trusted proxy passed on rubbish, so that nobody knows who asks.
     Malformed(Malformed),
+}
+
+/// What whoever asks too often is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limited {
+    /// How they stand with all limits that were asked.
+    pub standings: Standings,
+    /// The limits that it is too many for.
+    pub violated: SmallVec<[&'static str; 2]>,
+    /// When it makes sense to come again.
+    pub retry_after: Duration,
 }
 
 impl Limits {
@@ -179,18 +183,15 @@ impl Limits {
 impl From<&Refusal> for Status {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Limited {
-                violated,
-                retry_after,
-                ..
-            } => {
+            Refusal::Limited(limited) => {
+                let violated = &limited.violated;
                 let message = format!(
                     "too many requests for the limit per {}",
                     violated.join(" and per ")
                 );
                 Problem::new(Code::ResourceExhausted, RATE_LIMITED, message)
                     .with("limits", violated.join(","))
-                    .retry_after(*retry_after)
+                    .retry_after(limited.retry_after)
                     .into()
             }
             Refusal::Away { retry_after } => {
@@ -231,10 +232,10 @@ fn judged(verdicts: &[Verdict]) -> Result<Standings, Refusal> {
         (true, true) => Err(Refusal::Away {
             retry_after: COME_BACK,
         }),
-        (false, _) => Err(Refusal::Limited {
+        (false, _) => Err(Refusal::Limited(Box::new(Limited {
             standings,
             violated,
             retry_after,
-        }),
+        }))),
     }
 }
