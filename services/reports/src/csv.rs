@@ -300,7 +300,10 @@ mod tests {
 
     const HEADER: &str = "id,customer_id,product_id,region,ordered_at,quantity,price_cents\n";
 
-    fn read(text: &[u8]) -> Result<Vec<(u64, Result<Order, String>)>, Error> {
+    /// The lines behind the first, by their numbers.
+    type Read = Vec<(u64, Result<Order, String>)>;
+
+    fn read(text: &[u8]) -> Result<Read, Error> {
         let mut lines = Lines::begin(text)?;
         let mut all = Vec::new();
         while let Some(next) = lines.next()? {
@@ -372,10 +375,7 @@ mod tests {
             ),
             (&HEADER.replace("quantity", "id"), "id comes twice"),
         ] {
-            let error = read(header.as_bytes())
-                .err()
-                .expect("no header")
-                .to_string();
+            let error = read(header.as_bytes()).expect_err("no header").to_string();
             assert!(error.ends_with(problem), "{error}");
         }
     }

@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_an_order_is_said_by_field() {
-        let wrong: [(&str, fn(&mut wire::Order)); 12] = [
+        type Spoil = fn(&mut wire::Order);
+        let wrong: [(&str, Spoil); 12] = [
             ("id", |order| order.id.clear()),
             ("customer_id", |order| order.customer_id = "A".to_owned()),
             ("product_id", |order| order.product_id = "a b".to_owned()),
