@@ -57,6 +57,7 @@ pub fn policy() -> Policy {
         // Whoever holds the lock may have to wait for its turn, too.
         lock_wait: TURN + COMPUTING,
         finish_loads: true,
+        sampled: false,
         fail_safe: true,
         ..Policy::default()
     }
