@@ -2,11 +2,14 @@
 //!
 //! Owns no tables and keeps no truth: every answer is made of what the services say, and carries
 //! their word on how fresh it is. Never touches a database. Reading order: [`routes`] (JSON),
-//! [`pages`] (HTML), [`problem`] (what is said when something is wrong), [`layers`] (what every
+//! [`pages`] (HTML), [`hooks`] (what systems outside have dropped), [`problem`] (what is said when something is wrong), [`layers`] (what every
 //! request passes through on its way there), [`backends`] (the way to the services) and `serve.rs`
 //! (connections, and how they end).
 
 pub mod backends;
+pub mod contracts;
+pub mod headers;
+pub mod hooks;
 pub mod layers;
 pub mod metrics;
 pub mod pages;
@@ -17,8 +20,10 @@ pub mod settings;
 
 use axum::Router;
 use backends::Backends;
+use hooks::Hooks;
 use larder::remote::Remote;
 use larder_runtime::admin::Admin;
+use larder_runtime::config::Secret;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
 use larder_runtime::tasks::Tasks;
@@ -39,6 +44,8 @@ pub struct Parts {
     pub backends: Backends,
     /// The remote tier, which all gateways share. It need not be there.
     pub remote: Arc<dyn Remote>,
+    /// What hooks are signed with; without it there are none.
+    pub hook_secret: Option<Secret>,
     /// The bounds of requests, and how it ends.
     pub limits: Limits,
 }
@@ -50,6 +57,8 @@ pub struct State {
     pub backends: Backends,
     /// The remote tier.
     pub remote: Arc<dyn Remote>,
+    /// What hooks are judged by.
+    pub hooks: Hooks,
 }
 
 /// A gateway whose ports are taken, and which does not answer yet.
@@ -69,6 +78,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let state = State {
             backends: parts.backends,
+            hooks: Hooks::new(parts.hook_secret, &parts.remote),
             remote: parts.remote,
         };
         Self {
@@ -117,6 +127,7 @@ impl Gateway {
 fn all() -> Router<State> {
     Router::new()
         .merge(routes::routes())
+        .merge(hooks::routes())
         .merge(pages::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

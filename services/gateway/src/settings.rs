@@ -5,10 +5,13 @@ use crate::backends::{Addresses, Backends};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use larder::remote;
-use larder_runtime::config::{Address, Embedded, Logging, Serving, Shown, listen_address};
+use larder_runtime::config::{Address, Embedded, Logging, Secret, Serving, Shown, listen_address};
 use larder_runtime::listen::{self, listen};
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
+
+/// The shortest secret.
+const LEAST_SECRET: usize = 16;
 
 /// Everything that the gateway's process can be told.
 #[derive(Args, Clone, Debug)]
@@ -31,6 +34,15 @@ pub struct Settings {
     /// Whether the shared tier may be embedded in this process; with `deny` the start fails if it is.
     #[arg(long, env = "LARDER_EMBEDDED", value_enum, default_value_t = Embedded::Allow)]
     pub embedded: Embedded,
+    /// What those who have cached copies dropped sign with, at least 16 bytes; without it,
+    /// /hooks/invalidate takes nothing.
+    #[arg(
+        long,
+        env = "LARDER_HOOK_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub hook_secret: Option<Secret>,
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
@@ -82,6 +94,16 @@ impl Listen {
     }
 }
 
+/// A secret that can be guessed is none. The value itself is never printed.
+pub fn check_secret(secret: Option<&Secret>) -> Result<()> {
+    match secret {
+        Some(secret) if secret.expose().len() < LEAST_SECRET => {
+            bail!("--hook-secret (LARDER_HOOK_SECRET) is shorter than {LEAST_SECRET} bytes")
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Settings {
     /// Fails where settings contradict each other. To be called before anything is opened,
     /// on a tokio runtime.
@@ -93,6 +115,7 @@ impl Settings {
                 self.remote
             );
         }
+        check_secret(self.hook_secret.as_ref())?;
         Backends::new(&self.services)?;
         Ok(())
     }
@@ -104,6 +127,7 @@ impl Settings {
         Ok(Parts {
             backends: Backends::new(&self.services)?,
             remote: remote.context("--remote (REDIS_URL) cannot be used")?,
+            hook_secret: self.hook_secret.clone(),
             limits: self.serving.limits(),
         })
     }
@@ -111,15 +135,22 @@ impl Settings {
     /// The settings as they are understood; the ports are the defaults.
     pub fn shown(&self, http: u16, admin: u16) -> Shown {
         let (http, admin) = self.listen.addresses(http, admin);
+        let secret = self.hook_secret.as_ref();
+        let secret = secret.map_or_else(String::new, ToString::to_string);
         let word = |text: String| text.to_lowercase();
         Shown::default()
             .line("http-addr", http)
             .line("admin-addr", admin)
             .line("profiles", &self.services.profiles)
+            .line("profiles-admin", &self.services.profiles_admin)
             .line("products", &self.services.products)
+            .line("products-admin", &self.services.products_admin)
             .line("comments", &self.services.comments)
+            .line("comments-admin", &self.services.comments_admin)
             .line("reports", &self.services.reports)
+            .line("reports-admin", &self.services.reports_admin)
             .line("remote", &self.remote)
+            .line("hook-secret", secret)
             .line("embedded", word(format!("{:?}", self.embedded)))
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)

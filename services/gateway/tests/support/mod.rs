@@ -1,6 +1,8 @@
 //! A gateway in this process, and what it answers as bytes on the wire.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod world;
+
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;
 use larder_gateway::backends::{Addresses, Backends};
@@ -35,13 +37,28 @@ pub struct Answer {
 /// A gateway without services behind it.
 pub fn nowhere() -> Parts {
     // Nothing listens at port 1, and nobody may.
-    let nobody = || "http://127.0.0.1:1".to_owned();
-    parts(&Addresses {
-        profiles: nobody(),
-        products: nobody(),
-        comments: nobody(),
-        reports: nobody(),
-    })
+    Parts {
+        backends: backends("http://127.0.0.1:1"),
+        remote: Hub::new(),
+        hook_secret: None,
+        limits: Limits::default(),
+    }
+}
+
+/// All services at this address.
+pub fn backends(url: &str) -> Backends {
+    let url = || url.to_owned();
+    let addresses = Addresses {
+        profiles: url(),
+        products: url(),
+        comments: url(),
+        reports: url(),
+        profiles_admin: url(),
+        products_admin: url(),
+        comments_admin: url(),
+        reports_admin: url(),
+    };
+    Backends::new(&addresses).expect("addresses")
 }
 
 /// A gateway on these services.
@@ -49,6 +66,7 @@ pub fn parts(services: &Addresses) -> Parts {
     Parts {
         backends: Backends::new(services).expect("addresses"),
         remote: Hub::new(),
+        hook_secret: None,
         limits: Limits::default(),
     }
 }
