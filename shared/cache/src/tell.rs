@@ -5,6 +5,8 @@ use crate::entry::Value;
 use crate::key::{Key, Tag};
 use crate::keyspace::Inner;
 use crate::load;
+use crate::measure::hot::Hot;
+use crate::operate::Operate;
 use crate::read::{Answer, Error, Origin, Read};
 use crate::snapshot::Label;
 use crate::stats::Stats;
@@ -25,12 +27,15 @@ pub struct Told {
 }
 
 /// A keyspace without its types, as its source and its operator know it.
-pub trait AnyKeyspace: Send + Sync + 'static {
+pub trait AnyKeyspace: Operate {
     /// Its name.
     fn name(&self) -> &str;
 
     /// Its counters.
     fn stats(&self) -> Stats;
+
+    /// The keys that were read most in this process lately, at most so many, the hottest first.
+    fn hot(&self, most: usize) -> Vec<Hot>;
 
     /// Reads by the text of the keys, for another process: each answer with its label. A text
     /// that is no key of this keyspace is told as an absence without a label.
@@ -81,6 +86,10 @@ impl<K: Key, V: Value> AnyKeyspace for Inner<K, V> {
         let mut stats = self.counters.snapshot();
         (stats.entries, stats.bytes) = self.local.size();
         stats
+    }
+
+    fn hot(&self, most: usize) -> Vec<Hot> {
+        self.measure.hot(most, self.now())
     }
 
     fn tell(

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use larder::SealKey;
 use larder::remote::{self, Remote};
-use larder_runtime::config::{Address, Common};
+use larder_runtime::config::{Address, Common, Limiting};
 use larder_runtime::{listen, server, shutdown};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Parts {
     pub admin: Port,
     /// The bounds of the gRPC server.
     pub limits: server::Limits,
+    /// How often somebody may call.
+    pub limiting: Limiting,
     /// What all names in the remote tier begin with.
     pub namespace: String,
     /// What seals values and hints in the remote tier, if anything does.
@@ -84,6 +86,7 @@ impl Parts {
             grpc: Port::At(any),
             admin: Port::At(any),
             limits: server::Limits::default(),
+            limiting: Limiting::default(),
             namespace: "larder".to_owned(),
             seal: None,
             connections: larder_db::Options::default(),
@@ -101,6 +104,7 @@ impl Parts {
             grpc: Port::At(common.listen.grpc(grpc_port)),
             admin: Port::At(common.listen.admin(admin_port)),
             limits: common.serving.limits(),
+            limiting: common.limiting.clone(),
             ..parts
         })
     }
