@@ -17,7 +17,7 @@ pub struct Settings {
         value_parser = services::replicas())]
     replicas: u8,
     /// Moves all ports: gRPC is at 7s0r and the admin port at 9s0r for replica r of service s
-    /// (1 profiles, 2 products, 3 comments).
+    /// (1 profiles, 2 products, 3 comments, 4 reports).
     #[arg(
         long,
         env = "LARDER_PORT_OFFSET",
