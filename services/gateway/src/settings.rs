@@ -129,7 +129,10 @@ impl Options {
     /// Adds them to what is printed.
     pub fn shown(&self, shown: Shown) -> Shown {
         let secret = self.hook_secret.as_ref();
-        shown.line("hook-secret", secret.map_or_else(String::new, Secret::to_string))
+        shown.line(
+            "hook-secret",
+            secret.map_or_else(String::new, Secret::to_string),
+        )
     }
 }
 

@@ -34,7 +34,10 @@ impl Front {
         limits: Limits,
     ) -> anyhow::Result<Self> {
         let backends = Backends::new(&addresses(running))?;
-        let (http, admin) = (take(ports, HTTP_PORT).await?, take(ports, ADMIN_PORT).await?);
+        let (http, admin) = (
+            take(ports, HTTP_PORT).await?,
+            take(ports, ADMIN_PORT).await?,
+        );
         let gateway = Gateway::on(http, admin, options.parts(backends, remote, limits));
         let (http, admin) = (gateway.http_address()?, gateway.admin_address()?);
         let (readiness, tasks) = (gateway.readiness(), Tasks::new());
@@ -65,7 +68,9 @@ async fn take(ports: Ports, base: u16) -> anyhow::Result<TcpListener> {
 fn addresses(running: &[Running]) -> Addresses {
     let each = |kind, port: fn(&Running) -> SocketAddr| {
         let of_kind = running.iter().filter(|running| running.kind == kind);
-        let urls: Vec<_> = of_kind.map(|running| format!("http://{}", port(running))).collect();
+        let urls: Vec<_> = of_kind
+            .map(|running| format!("http://{}", port(running)))
+            .collect();
         urls.join(",")
     };
     let grpc = |kind| each(kind, |running| running.grpc);

@@ -5,6 +5,7 @@
 //! holds what they answer against what they promise. Reading order: [`services`] is what the
 //! suite consists of, and everything else follows the command line.
 
+mod front;
 mod import;
 mod load;
 mod output;

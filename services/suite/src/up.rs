@@ -3,6 +3,7 @@
 use crate::output::Output;
 use crate::services::{self, Kind, Ports, Seams, Suite};
 use clap::Args;
+use larder_gateway::settings::Options;
 use larder_runtime::config::{self, Logging, Serving, Shown};
 use larder_runtime::shutdown;
 use serde::Serialize;
@@ -28,6 +29,9 @@ pub struct Settings {
     /// What is behind the two seams.
     #[command(flatten)]
     seams: config::Seams,
+    /// What the gateway offers, and to whom.
+    #[command(flatten)]
+    gateway: Options,
     /// How it serves and how it ends.
     #[command(flatten)]
     serving: Serving,
@@ -45,7 +49,7 @@ pub struct Settings {
 impl Settings {
     /// The settings as they are understood.
     pub fn shown(&self) -> Shown {
-        Shown::default()
+        let shown = Shown::default()
             .line("replicas", self.replicas)
             .line("port-offset", self.port_offset)
             .line("remote", &self.seams.remote)
@@ -53,7 +57,9 @@ impl Settings {
             .line(
                 "embedded",
                 format!("{:?}", self.seams.embedded).to_lowercase(),
-            )
+            );
+        let shown = self.gateway.shown(shown);
+        shown
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
@@ -69,6 +75,7 @@ impl Settings {
 /// Runs the suite until it is asked to end, or cannot go on.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.seams.check()?;
+    settings.gateway.check()?;
     let seams = Seams {
         remote: settings.seams.remote.clone(),
         database: settings.seams.database.clone(),
@@ -77,7 +84,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         Ports::Offset(settings.port_offset),
         settings.serving.limits(),
     );
-    let mut suite = Suite::start(&seams, settings.replicas, ports, limits).await?;
+    let mut suite =
+        Suite::start(&seams, settings.replicas, ports, limits, &settings.gateway).await?;
     let outcome = tokio::select! {
         asked = shutdown::requested() => asked.map_err(Into::into),
         error = serve(&mut suite, &settings) => Err(error),
@@ -102,6 +110,10 @@ async fn serve(suite: &mut Suite, settings: &Settings) -> anyhow::Error {
     });
     let table = Table {
         replicas: rows.collect(),
+        gateway: suite.front().map(|front| FrontRow {
+            http: front.http,
+            admin: front.admin,
+        }),
         remote: settings.seams.remote.to_string(),
         database: settings.seams.database.to_string(),
     };
@@ -115,6 +127,7 @@ async fn serve(suite: &mut Suite, settings: &Settings) -> anyhow::Error {
 #[derive(Serialize)]
 struct Table {
     replicas: Vec<Row>,
+    gateway: Option<FrontRow>,
     remote: String,
     database: String,
 }
@@ -124,6 +137,12 @@ struct Row {
     service: Kind,
     replica: u8,
     grpc: SocketAddr,
+    admin: SocketAddr,
+}
+
+#[derive(Serialize)]
+struct FrontRow {
+    http: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -138,6 +157,10 @@ impl fmt::Display for Table {
             let service = format!("{:?}", row.service).to_lowercase();
             let (replica, grpc, admin) = (row.replica, row.grpc, row.admin);
             writeln!(f, "{service:<10} {replica:>7}  {grpc:<21}  http://{admin}")?;
+        }
+        if let Some(FrontRow { http, admin }) = &self.gateway {
+            let http = format!("http://{http}");
+            writeln!(f, "{:<18}  {http:<21}  http://{admin}", "gateway")?;
         }
         writeln!(f, "remote tier {}, database {}", self.remote, self.database)?;
         writeln!(f, "ready; Ctrl-C ends it")

@@ -203,9 +203,9 @@ fn expect(headers: &HeaderMap, message: &mut Map<String, Value>) -> Result<(), P
         let told = "is no tag of this entity: send the ETag that it was answered with";
         return Err(Problem::invalid("If-Match", told));
     };
-    let number = |other: Value| other.as_str().and_then(|text| text.parse().ok());
+    let number = |other: &Value| other.as_str().and_then(|text| text.parse().ok());
     match message.insert(EXPECTED.to_owned(), version.into()) {
-        Some(other) if number(other) != Some(version) => Err(Problem::invalid(
+        Some(other) if number(&other) != Some(version) => Err(Problem::invalid(
             EXPECTED,
             "is not the version that If-Match has",
         )),
