@@ -1,7 +1,7 @@
 //! What the gateway's process can be told.
 
-use crate::Parts;
 use crate::backends::{Addresses, Backends};
+use crate::{Parts, pages};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use larder::remote::{self, Remote};
@@ -62,6 +62,9 @@ pub struct Options {
         hide_env_values = true
     )]
     pub hook_secret: Option<Secret>,
+    /// How pages name themselves, and how long others may keep them.
+    #[command(flatten)]
+    pub pages: pages::Settings,
 }
 
 /// Where the gateway listens.
@@ -123,16 +126,20 @@ impl Options {
             remote,
             hook_secret: self.hook_secret.clone(),
             limits,
+            pages: self.pages.clone(),
         }
     }
 
-    /// Adds them to what is printed.
-    pub fn shown(&self, shown: Shown) -> Shown {
+    /// Adds them to what is printed; `http` is where it listens.
+    pub fn shown(&self, shown: Shown, http: SocketAddr) -> Shown {
         let secret = self.hook_secret.as_ref();
-        shown.line(
-            "hook-secret",
-            secret.map_or_else(String::new, Secret::to_string),
-        )
+        let secret = secret.map_or_else(String::new, Secret::to_string);
+        shown
+            .line("hook-secret", secret)
+            .line("public-url", self.pages.site(http))
+            .line("currency", self.pages.currency.as_str())
+            .line("page-max-age-seconds", self.pages.page_max_age_seconds)
+            .line("page-stale-seconds", self.pages.page_stale_seconds)
     }
 }
 
@@ -177,7 +184,7 @@ impl Settings {
             .line("reports", &self.services.reports)
             .line("reports-admin", &self.services.reports_admin)
             .line("remote", &self.remote);
-        let shown = self.options.shown(shown);
+        let shown = self.options.shown(shown, http);
         shown
             .line("embedded", word(format!("{:?}", self.embedded)))
             .line("drain-seconds", self.serving.drain_seconds)

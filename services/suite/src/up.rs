@@ -3,12 +3,13 @@
 use crate::output::Output;
 use crate::services::{self, Kind, Ports, Seams, Suite};
 use clap::Args;
+use larder_gateway::HTTP_PORT;
 use larder_gateway::settings::Options;
 use larder_runtime::config::{self, Logging, Serving, Shown};
 use larder_runtime::shutdown;
 use serde::Serialize;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// The settings of `larder up`.
 #[derive(Args, Clone, Debug)]
@@ -58,7 +59,10 @@ impl Settings {
                 "embedded",
                 format!("{:?}", self.seams.embedded).to_lowercase(),
             );
-        let shown = self.gateway.shown(shown);
+        let port = HTTP_PORT.saturating_add(self.port_offset);
+        let shown = self
+            .gateway
+            .shown(shown, (Ipv4Addr::LOCALHOST, port).into());
         shown
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)

@@ -1,6 +1,7 @@
 //! From a request of HTTP to the message that the service is asked with.
 
 use super::table::{Body, Does, Route, repeats};
+use crate::conditional::Etag;
 use crate::problem::Problem;
 use axum::http::HeaderMap;
 use axum::http::header::IF_MATCH;
@@ -199,7 +200,7 @@ fn expect(headers: &HeaderMap, message: &mut Map<String, Value>) -> Result<(), P
     if more.is_some() || tag.contains(',') {
         return Err(Problem::invalid("If-Match", "must be one tag"));
     }
-    let Some(version) = super::etag::version(tag) else {
+    let Some(version) = Etag::version(tag) else {
         let told = "is no tag of this entity: send the ETag that it was answered with";
         return Err(Problem::invalid("If-Match", told));
     };

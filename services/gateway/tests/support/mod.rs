@@ -8,8 +8,7 @@ use larder::remote::hub::Hub;
 use larder_gateway::backends::{Addresses, Backends};
 use larder_gateway::{Gateway, Parts};
 use larder_runtime::server::Limits;
-pub use larder_testkit::http::Answer;
-use larder_testkit::http::ask;
+pub use larder_testkit::http::{Answer, ask};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -35,6 +34,7 @@ pub fn nowhere() -> Parts {
         remote: Hub::new(),
         hook_secret: None,
         limits: Limits::default(),
+        pages: Default::default(),
     }
 }
 
@@ -61,6 +61,7 @@ pub fn parts(services: &Addresses) -> Parts {
         remote: Hub::new(),
         hook_secret: None,
         limits: Limits::default(),
+        pages: Default::default(),
     }
 }
 
