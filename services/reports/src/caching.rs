@@ -35,6 +35,10 @@ use std::time::Duration;
 
 /// How long computing a report may take, and any statement of it.
 pub const COMPUTING: Duration = Duration::from_secs(60);
+/// Δ. What a report says took seconds to find out, and it is refused only while the database cannot
+/// be asked whether something has changed, every 100 ms. To compute it anew after one second of that
+/// would be to answer a busy database with more work. A caller may ask for less.
+const MAX_STALENESS: Duration = Duration::from_secs(10);
 /// How long a report waits until others have been computed.
 const TURN: Duration = Duration::from_secs(30);
 /// The keyspaces' names.
@@ -45,6 +49,7 @@ const CUSTOMER_VALUE: &str = "reports.customer-value";
 /// The policy of reports.
 pub fn policy() -> Policy {
     Policy {
+        max_staleness: MAX_STALENESS,
         soft_ttl: Duration::from_secs(30 * 60),
         hard_ttl: Duration::from_secs(60 * 60),
         load_deadline: COMPUTING,
@@ -52,6 +57,7 @@ pub fn policy() -> Policy {
         // Whoever holds the lock may have to wait for its turn, too.
         lock_wait: TURN + COMPUTING,
         finish_loads: true,
+        sampled: false,
         fail_safe: true,
         ..Policy::default()
     }

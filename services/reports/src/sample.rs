@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 /// Orders in one transaction.
-const BATCH: u64 = 20_000;
+const BATCH: u64 = 10_000;
 /// All samples are of two years, in microseconds: 2025 and 2026.
 const BEGAN: i64 = 1_735_689_600_000_000;
 const YEARS: i64 = 2 * 365 * 24 * 3600 * 1_000_000;

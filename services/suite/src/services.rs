@@ -12,7 +12,7 @@ use larder::remote::{self, Remote};
 use larder_gateway::settings::Options;
 use larder_host::{Host, Parts, Port, Service, database_url};
 use larder_reports::Reports;
-use larder_runtime::config::Address;
+use larder_runtime::config::{Address, Upkeep};
 use larder_runtime::readiness::Readiness;
 use larder_runtime::tasks::Tasks;
 use larder_runtime::{client, listen, server};
@@ -88,6 +88,8 @@ pub struct Suite {
     front: Option<Front>,
     tasks: Tasks,
     limits: server::Limits,
+    /// See [`Upkeep`].
+    compare_every: Option<Duration>,
     failed: mpsc::Sender<anyhow::Error>,
     failure: mpsc::Receiver<anyhow::Error>,
 }
@@ -126,9 +128,11 @@ impl Suite {
         replicas: u8,
         ports: Ports,
         limits: server::Limits,
+        upkeep: Upkeep,
         gateway: &Options,
     ) -> anyhow::Result<Self> {
         let mut suite = Self::empty(limits);
+        suite.compare_every = upkeep.compare_every();
         let all = [
             Kind::Profiles,
             Kind::Products,
@@ -157,6 +161,7 @@ impl Suite {
             front: None,
             tasks: Tasks::new(),
             limits,
+            compare_every: None,
             failed,
             failure,
         }
@@ -255,6 +260,7 @@ impl Suite {
             for replica in 1..=replicas {
                 let mut parts = Parts::new(remotes.next()?, seams.database.clone());
                 parts.limits = self.limits;
+                parts.timing.compare_every = self.compare_every;
                 (parts.grpc, parts.admin) = ports.of(kind, replica).await?;
                 match kind {
                     Kind::Profiles => {

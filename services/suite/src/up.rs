@@ -5,7 +5,7 @@ use crate::services::{self, Kind, Ports, Seams, Suite};
 use clap::Args;
 use larder_gateway::HTTP_PORT;
 use larder_gateway::settings::Options;
-use larder_runtime::config::{self, Logging, Serving, Shown};
+use larder_runtime::config::{self, Logging, Serving, Shown, Upkeep};
 use larder_runtime::shutdown;
 use serde::Serialize;
 use std::fmt;
@@ -36,6 +36,9 @@ pub struct Settings {
     /// How it serves and how it ends.
     #[command(flatten)]
     serving: Serving,
+    /// What it does behind its answers.
+    #[command(flatten)]
+    upkeep: Upkeep,
     /// How the addresses are printed.
     #[arg(long, env = "LARDER_OUTPUT", value_enum, default_value_t = Output::Human)]
     output: Output,
@@ -68,6 +71,7 @@ impl Settings {
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
+            .line("compare-per-second", self.upkeep.compare_per_second)
             .line(
                 "log-format",
                 format!("{:?}", self.logging.log_format).to_lowercase(),
@@ -88,8 +92,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         Ports::Offset(settings.port_offset),
         settings.serving.limits(),
     );
-    let mut suite =
-        Suite::start(&seams, settings.replicas, ports, limits, &settings.gateway).await?;
+    let (replicas, upkeep, gateway) = (settings.replicas, settings.upkeep, &settings.gateway);
+    let mut suite = Suite::start(&seams, replicas, ports, limits, upkeep, gateway).await?;
     let outcome = tokio::select! {
         asked = shutdown::requested() => asked.map_err(Into::into),
         error = serve(&mut suite, &settings) => Err(error),

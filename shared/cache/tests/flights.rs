@@ -218,6 +218,36 @@ async fn a_lock_whose_owner_died_costs_a_bounded_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_loads_are_long_a_lock_that_cannot_be_asked_for_is_asked_for_again() {
+    let mut world = World::new();
+    world.policy.lock_wait = Duration::from_secs(60);
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let lock = ["larder:lock:rows:r1".to_owned()];
+    world
+        .hub
+        .lock(&lock, 1, Duration::from_secs(3_600))
+        .await
+        .unwrap();
+    world.hub.set_faults(larder::remote::hub::Faults {
+        slow: true,
+        ..Default::default()
+    });
+    let rows = node.rows.clone();
+    let waiting =
+        tokio::spawn(async move { text(&rows.get(&row("1"), &Read::bounded()).await.unwrap()) });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.hub.set_faults(Default::default());
+    // The breaker tries again.
+    world.pass(1_000);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.loader.loads(), 0, "somebody else is loading it");
+    world.hub.unlock(&lock, 1).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), "one");
+    assert_eq!(node.loader.loads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_loader_that_asks_the_owner_leaves_the_lock_to_it() {
     let mut world = World::new();
     world.tells = Tells::Standby;
