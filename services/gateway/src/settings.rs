@@ -195,3 +195,60 @@ impl Settings {
             .line("log", &self.logging.log)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+    #[derive(Parser)]
+    struct Config {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    /// Without the environment, which differs from one machine to the next.
+    fn parsed(flags: &[&str]) -> Settings {
+        let command = Config::command().mut_args(|arg| arg.env(None::<&str>));
+        let matches = command.try_get_matches_from(["gateway"].iter().chain(flags));
+        let config = Config::from_arg_matches(&matches.expect("flags"));
+        config.expect("flags").settings
+    }
+
+    #[tokio::test]
+    async fn everything_has_a_default_that_works_on_a_laptop() {
+        Config::command().debug_assert();
+        let settings = parsed(&[]);
+        settings.check().expect("defaults");
+        let shown = settings.shown(8080, 9501).to_string();
+        for line in [
+            "http-addr = 127.0.0.1:8080\n",
+            "remote = hub:\n",
+            "hook-secret = \n",
+        ] {
+            assert!(shown.contains(line), "{line} is missing in {shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_is_named_and_no_secret_is_told() {
+        for (flag, setting) in [
+            ("--hook-secret=hush", "--hook-secret"),
+            ("--embedded=deny", "--remote"),
+            ("--products=nowhere", "--products"),
+            ("--reports-admin=", "--reports-admin"),
+        ] {
+            let error = parsed(&[flag]).check().expect_err(flag).to_string();
+            assert!(
+                error.starts_with(setting) && !error.contains("hush"),
+                "{error}"
+            );
+        }
+        let secret = "--hook-secret=hush-hush-hush-hush";
+        let shown = parsed(&[secret]).shown(8080, 9501).to_string();
+        assert!(
+            shown.contains("hook-secret = ***\n") && !shown.contains("hush"),
+            "{shown}"
+        );
+    }
+}
