@@ -10,6 +10,7 @@ use larder_runtime::shutdown;
 use serde::Serialize;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 
 /// The settings of `larder up`.
 #[derive(Args, Clone, Debug)]
@@ -93,9 +94,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         settings.serving.limits(),
     );
     let (replicas, upkeep, gateway) = (settings.replicas, settings.upkeep, &settings.gateway);
-    let mut suite = Suite::start(&seams, replicas, ports, limits, upkeep, gateway).await?;
+    let mut asked = pin!(shutdown::requested());
+    let start = Suite::start(&seams, replicas, ports, limits, upkeep, gateway);
+    // Listened to from the beginning: a start takes its time on a busy machine.
+    let mut suite = tokio::select! {
+        biased;
+        asked = &mut asked => return Ok(asked?),
+        suite = start => suite?,
+    };
     let outcome = tokio::select! {
-        asked = shutdown::requested() => asked.map_err(Into::into),
+        asked = &mut asked => asked.map_err(Into::into),
         error = serve(&mut suite, &settings) => Err(error),
     };
     tokio::select! {
