@@ -5,9 +5,12 @@ mod support;
 use anyhow::Result;
 use larder_gateway::Gateway;
 use larder_runtime::server::Limits;
+use larder_testkit::http::raw;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{Gate, SOON, nowhere, raw};
+use support::{Gate, Json as _, SOON, nowhere};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -60,6 +63,47 @@ async fn a_service_that_says_nothing_is_waited_for_no_longer_than_the_request() 
     let answer = gate.get("/v1/products/tea", &[]).await?;
     assert_eq!(answer.status, 504, "{}", answer.body);
     assert_eq!(answer.json()?["reason"], "DEADLINE_EXCEEDED");
+    gate.stop().await
+}
+
+/// A gRPC service that counts its calls and answers each with UNAVAILABLE.
+async fn refusing() -> Result<(Arc<AtomicUsize>, String)> {
+    let (listener, url) = silent().await?;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let answer = async move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        [("content-type", "application/grpc"), ("grpc-status", "14")]
+    };
+    let routes = axum::Router::new().fallback(answer);
+    tokio::spawn(async { axum::serve(listener, routes).await });
+    Ok((calls, url))
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_tried_once_more_and_a_write_never_is() -> Result<()> {
+    let (calls, url) = refusing().await?;
+    let mut parts = nowhere();
+    parts.backends = support::backends(&url);
+    let gate = Gate::start(parts).await?;
+    for (method, path, expected) in [
+        ("GET", "/v1/products/tea", 2),
+        ("GET", "/v1/products", 2),
+        ("GET", "/v1/products:batchGet?ids=tea", 2),
+        ("POST", "/v1/products", 1),
+        ("PATCH", "/v1/products/tea", 1),
+        ("DELETE", "/v1/products/tea", 1),
+        ("POST", "/v1/orders", 1),
+        ("POST", "/v1/reports:refresh", 1),
+    ] {
+        let answer = gate.send(method, path, &[], "{}").await?;
+        assert_eq!(answer.status, 503, "{method} {path}: {}", answer.body);
+        assert_eq!(
+            calls.swap(0, Ordering::Relaxed),
+            expected,
+            "{method} {path}"
+        );
+    }
     gate.stop().await
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use larder_testkit::wait_until;
 use serde_json::json;
 use support::world::World;
-use support::{Answer, SOON};
+use support::{Answer, Json as _, SOON};
 
 const TEA: &str = r#"{"id":"tea","title":"Tea","category":"drinks","price_cents":350,"stock":"7"}"#;
 

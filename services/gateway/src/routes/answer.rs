@@ -1,11 +1,11 @@
 //! From the service's answer to that of HTTP.
 
-use super::etag;
 use super::table::{Does, Route};
+use crate::conditional::{Etag, Outcome, Validators};
 use crate::contracts::JSON;
 use crate::headers::telling;
 use crate::problem::Problem;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use larder_proto::Raw;
@@ -38,11 +38,19 @@ pub fn of(
         Does::Get | Does::Read => {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
             let tag = tag(route, &headers, &message, &body);
-            if etag::is_known(asked, &tag) {
-                status = StatusCode::NOT_MODIFIED;
-                headers.remove(CONTENT_TYPE);
+            let validators = Validators {
+                etag: &tag,
+                modified: None,
+            };
+            validators.put(&mut headers);
+            match validators.judge(&route.http, asked) {
+                Outcome::Proceed => {}
+                Outcome::NotModified => {
+                    status = StatusCode::NOT_MODIFIED;
+                    headers.remove(CONTENT_TYPE);
+                }
+                Outcome::Failed => return Err(failed()),
             }
-            put(&mut headers, ETAG, &tag);
         }
         Does::Create => {
             status = StatusCode::CREATED;
@@ -87,13 +95,25 @@ fn json(message: &DynamicMessage) -> Result<Vec<u8>, Problem> {
     Ok(text)
 }
 
-/// An entity's tag is its version, unless it shows more than its own row.
-fn tag(route: &Route, headers: &HeaderMap, message: &DynamicMessage, body: &[u8]) -> String {
-    let version = headers.get(names::VERSION);
-    let version = version.and_then(|version| version.to_str().ok());
-    let version = version.filter(|_| route.does == Does::Get);
+/// 412: it is not in the state that the caller takes it for.
+fn failed() -> Problem {
+    let detail = "it is in another state than the request's conditions want";
+    let status = StatusCode::PRECONDITION_FAILED;
+    Problem::new(status, Code::FailedPrecondition, "CONDITION_FAILED", detail)
+}
+
+/// An entity's tag is its version, with a hash of the answer where that shows more than the
+/// entity's own row, as a comment shows its author's name. The tag of a list is the hash alone.
+fn tag(route: &Route, headers: &HeaderMap, message: &DynamicMessage, body: &[u8]) -> Etag {
+    let version = headers
+        .get(names::VERSION)
+        .filter(|_| route.does == Does::Get);
+    let version = version.and_then(|version| version.to_str().ok()?.parse().ok());
     let shows_others = message.get_field_by_name("author_display_name").is_some();
-    etag::of(version, !shows_others, body)
+    match version {
+        Some(version) => Etag::versioned(version, shows_others.then_some(body)),
+        None => Etag::of(&[body]),
+    }
 }
 
 /// Where an entity is that was made.

@@ -1,6 +1,7 @@
 //! From a request of HTTP to the message that the service is asked with.
 
 use super::table::{Body, Does, Route, repeats};
+use crate::conditional::Etag;
 use crate::problem::Problem;
 use axum::http::HeaderMap;
 use axum::http::header::IF_MATCH;
@@ -199,12 +200,13 @@ fn expect(headers: &HeaderMap, message: &mut Map<String, Value>) -> Result<(), P
     if more.is_some() || tag.contains(',') {
         return Err(Problem::invalid("If-Match", "must be one tag"));
     }
-    let Some(version) = super::etag::version(tag) else {
+    let Some(version) = Etag::version(tag) else {
         let told = "is no tag of this entity: send the ETag that it was answered with";
         return Err(Problem::invalid("If-Match", told));
     };
+    let number = |other: &Value| other.as_str().and_then(|text| text.parse().ok());
     match message.insert(EXPECTED.to_owned(), version.into()) {
-        Some(other) if other != version.to_string() => Err(Problem::invalid(
+        Some(other) if number(&other) != Some(version) => Err(Problem::invalid(
             EXPECTED,
             "is not the version that If-Match has",
         )),

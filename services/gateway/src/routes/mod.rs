@@ -1,12 +1,10 @@
 //! JSON over the services' contracts.
 //!
 //! Reading order: `table.rs` says which path is which method, `ask.rs` makes the message of a
-//! request, `answer.rs` the answer of a message, `etag.rs` tells states apart, and `openapi.rs`
-//! describes all of it.
+//! request, `answer.rs` the answer of a message, and `openapi.rs` describes all of it.
 
 mod answer;
 mod ask;
-pub mod etag;
 mod openapi;
 pub mod table;
 
