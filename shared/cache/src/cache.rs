@@ -4,7 +4,7 @@ use crate::advice::Advice;
 use crate::clock::Stamp;
 use crate::entry::{Entry, Value};
 use crate::fill::Fill;
-use crate::flight::{Flight, Landing, Landings, Terms};
+use crate::flight::{Boarding, Flight, Landing, Landings, Terms};
 use crate::judge::{self, Verdict};
 use crate::key::Key;
 use crate::keyspace::Inner;
@@ -388,6 +388,9 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
             let alone = attempt == ATTEMPTS;
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
+            if self.0.policy.finish_loads {
+                self.finish(&boarding);
+            }
             let flights = boarding
                 .flights
                 .iter()
@@ -413,6 +416,16 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             .into_iter()
             .map(|answer| answer.unwrap_or_else(missing))
             .collect()
+    }
+
+    /// Has the flights that this caller began carried on to their end, with or without callers.
+    fn finish(&self, boarding: &Boarding<V>) {
+        for (flight, _) in boarding.flights.iter().filter(|(_, led)| *led) {
+            let flight = flight.clone();
+            self.0.source().core.spawn_behind(async move {
+                flight.landings().await;
+            });
+        }
     }
 
     async fn landings(&self, flight: &Flight<V>, read: &Read) -> Result<Landings<V>, Error> {
