@@ -5,6 +5,7 @@ mod pins;
 
 use crate::entry::{Entry, Value};
 use crate::key::Key;
+use crate::measure::Measure;
 use crate::policy::{Eviction, Policy};
 use crate::stats::{Counters, Evicted};
 use moka::notification::RemovalCause;
@@ -19,6 +20,7 @@ pub(crate) struct Local<K, V> {
     entries: moka::sync::Cache<K, Arc<Entry<V>>, foldhash::fast::RandomState>,
     pins: Pins<K, V>,
     largest: usize,
+    measure: Arc<Measure>,
 }
 
 impl<K: Key, V: Value> Local<K, V> {
@@ -27,12 +29,14 @@ impl<K: Key, V: Value> Local<K, V> {
         name: &str,
         policy: &Policy,
         counters: Arc<Counters>,
+        measure: Arc<Measure>,
         evicted: impl Fn(&K) + Send + Sync + 'static,
     ) -> Self {
         let eviction = match policy.eviction {
             Eviction::TinyLfu => moka::policy::EvictionPolicy::tiny_lfu(),
             Eviction::Lru => moka::policy::EvictionPolicy::lru(),
         };
+        let ghosts = measure.clone();
         let entries = moka::sync::Cache::builder()
             .name(name)
             .max_capacity(policy.capacity_bytes)
@@ -42,6 +46,7 @@ impl<K: Key, V: Value> Local<K, V> {
                 let cause = cause_of(cause);
                 counters.evicted(cause);
                 if cause == Evicted::Size {
+                    ghosts.evicted(&*key);
                     evicted(&key);
                 }
             })
@@ -52,6 +57,7 @@ impl<K: Key, V: Value> Local<K, V> {
             entries,
             pins: Pins::new(room),
             largest: policy.largest_bytes,
+            measure,
         }
     }
 
@@ -73,6 +79,7 @@ impl<K: Key, V: Value> Local<K, V> {
         if weight > self.largest {
             return false;
         }
+        self.measure.weigh(&key, weight as u64);
         let kept = self.pins.renew(&key, entry, weight);
         self.entries.insert(key, entry.clone());
         kept || !pinned
@@ -104,6 +111,7 @@ impl<K: Key, V: Value> Local<K, V> {
     }
 
     pub(crate) fn remove(&self, key: &K) {
+        self.pins.remove(key);
         self.entries.invalidate(key);
     }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+use larder::check::Finding;
 use larder::{Policy, Read};
 use std::time::Duration;
 use support::{Node, World, row, until};
@@ -260,4 +261,23 @@ async fn a_fill_renews_what_would_not_last() {
         1
     );
     assert_eq!(here.loader.loads(), 2);
+}
+
+/// A wrong value is removed where it is pinned too, and the key stays pinned for the right one.
+#[tokio::test]
+async fn a_repair_lets_a_pinned_entry_go() {
+    let world = World::new();
+    world.database.put("a", Some(("c", "wrong")));
+    let node = world.node().await;
+    let _pinned = ready(&node, &["a"]).await;
+    world.hub.clear();
+    world.database.slip("a", "right");
+    let rows = node.source.find("rows").expect("it is open");
+    let checked = rows.check(vec!["ra".into()], true).await;
+    assert!(
+        matches!(checked[0].finding, Finding::Inconsistent(_)),
+        "{checked:?}"
+    );
+    assert_eq!(node.get(&row("a")).await, "right");
+    assert_eq!(node.get(&row("a")).await, "right");
 }

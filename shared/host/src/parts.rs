@@ -3,7 +3,7 @@
 use crate::error::Error;
 use larder::SealKey;
 use larder::remote::{self, Remote};
-use larder_runtime::config::{Address, Common};
+use larder_runtime::config::{Address, Common, Limiting};
 use larder_runtime::{listen, server, shutdown};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Parts {
     pub admin: Port,
     /// The bounds of the gRPC server.
     pub limits: server::Limits,
+    /// How often somebody may call.
+    pub limiting: Limiting,
     /// What all names in the remote tier begin with.
     pub namespace: String,
     /// What seals values and hints in the remote tier, if anything does.
@@ -53,6 +55,8 @@ pub struct Timing {
     pub prune: Duration,
     /// How often the triggers are looked at.
     pub check: Duration,
+    /// How often one key that is in memory is compared with the source; `None` for never.
+    pub compare_every: Option<Duration>,
     /// How often it is seen whether the feed answers.
     pub watch: Duration,
     /// How long the feed may fail before the process is not ready.
@@ -67,6 +71,7 @@ impl Default for Timing {
             poll: Some(larder::source::POLL_EVERY),
             prune: Duration::from_secs(60),
             check: Duration::from_secs(60),
+            compare_every: None,
             watch: Duration::from_millis(250),
             patience: Duration::from_secs(5),
             longest_pause: Duration::from_secs(5),
@@ -84,6 +89,7 @@ impl Parts {
             grpc: Port::At(any),
             admin: Port::At(any),
             limits: server::Limits::default(),
+            limiting: Limiting::default(),
             namespace: "larder".to_owned(),
             seal: None,
             connections: larder_db::Options::default(),
@@ -96,11 +102,13 @@ impl Parts {
     /// which need not be there. Must be called on a tokio runtime.
     pub fn of(common: &Common, grpc_port: u16, admin_port: u16) -> Result<Self, Error> {
         let remote = remote::open(common.seams.remote.expose()).map_err(Error::Remote)?;
-        let parts = Self::new(remote, common.seams.database.clone());
+        let mut parts = Self::new(remote, common.seams.database.clone());
+        parts.timing.compare_every = common.upkeep.compare_every();
         Ok(Self {
             grpc: Port::At(common.listen.grpc(grpc_port)),
             admin: Port::At(common.listen.admin(admin_port)),
             limits: common.serving.limits(),
+            limiting: common.limiting.clone(),
             ..parts
         })
     }

@@ -11,8 +11,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 mod address;
+mod limiting;
+mod network;
+mod quota;
 
 pub use address::{Address, Secret};
+pub use limiting::{Away, Limiting, Trusted};
+pub use network::{Network, NotNetwork};
+pub use quota::{NotQuota, Quota};
 
 /// Settings that contradict each other or what is there.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -39,6 +45,12 @@ pub struct Common {
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
+    /// What it does behind its answers.
+    #[command(flatten)]
+    pub upkeep: Upkeep,
+    /// How often somebody may ask.
+    #[command(flatten)]
+    pub limiting: Limiting,
     /// What it logs.
     #[command(flatten)]
     pub logging: Logging,
@@ -136,6 +148,28 @@ pub struct Serving {
     pub call_timeout_ms: u64,
 }
 
+/// What a process does behind its answers.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Upkeep {
+    /// Cached copies that each process compares with the source in a second, to find those that
+    /// are wrong; 0 for none.
+    #[arg(
+        long,
+        env = "LARDER_COMPARE_PER_SECOND",
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u32).range(0..=1000)
+    )]
+    pub compare_per_second: u32,
+}
+
+impl Upkeep {
+    /// How often one copy is compared; `None` for never.
+    pub fn compare_every(&self) -> Option<Duration> {
+        Duration::from_secs(1).checked_div(self.compare_per_second)
+    }
+}
+
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
 pub struct Logging {
@@ -206,7 +240,7 @@ impl Common {
     /// The settings as they are understood, secrets starred; a service with settings of its own
     /// adds them with [`Shown::line`]. The ports are the defaults of this service.
     pub fn shown(&self, grpc_port: u16, admin_port: u16) -> Shown {
-        Shown::default()
+        let shown = Shown::default()
             .line("grpc-addr", self.listen.grpc(grpc_port))
             .line("admin-addr", self.listen.admin(admin_port))
             .line("remote", &self.seams.remote)
@@ -216,6 +250,9 @@ impl Common {
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
+            .line("compare-per-second", self.upkeep.compare_per_second);
+        self.limiting
+            .show(shown)
             .line("log-format", word(self.logging.log_format))
             .line("log", &self.logging.log)
     }
@@ -302,6 +339,13 @@ mod tests {
             ("--embedded", "maybe"),
             ("--drain-seconds", "-1"),
             ("--log-format", "xml"),
+            ("--rate-limit-ip", "100"),
+            ("--rate-burst-ip", "0"),
+            ("--rate-limit-user", "100/fortnight"),
+            ("--rate-limit-user-header", "my header"),
+            ("--rate-limit-away", "panic"),
+            ("--trusted-proxies", "10.0.0.0/8,10.0.0.1/8"),
+            ("--trusted-header", "via"),
         ] {
             let error = parsed(&[&format!("{flag}={value}")]).expect_err(flag);
             assert!(error.to_string().contains(flag), "{error}");
@@ -352,12 +396,18 @@ mod tests {
             "--remote=redis://:hush@r:6379",
             "--grpc-addr=:1",
             "--larder-admin-addr=:2",
+            "--rate-limit-ip=100/s",
+            "--trusted-proxies=10.0.0.0/8,::1",
         ];
         let text = parsed(&flags).expect("flags").shown(7101, 9101).to_string();
         for line in [
             "grpc-addr = 0.0.0.0:1\n",
             "admin-addr = 0.0.0.0:2\n",
             "remote = redis://:***@r:6379\n",
+            "rate-limit-ip = 100/s\n",
+            "rate-burst-ip = 100\n",
+            "rate-limit-user = none\n",
+            "trusted-proxies = 10.0.0.0/8,::1/128\n",
         ] {
             assert!(text.contains(line), "{line} is missing in {text}");
         }

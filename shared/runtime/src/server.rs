@@ -4,6 +4,7 @@ use crate::coalesce::Coalesced;
 use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 use crate::tasks::Tasks;
+use crate::warden::{self, Warden};
 use crate::{admission, deadline, listen, refusal, shortcut, streams};
 use axum::response::IntoResponse;
 use futures_util::{Stream, stream};
@@ -81,6 +82,7 @@ pub struct Server {
     services: Vec<&'static str>,
     metrics: Arc<Metrics>,
     shortcut: shortcut::Place,
+    warden: Option<Arc<dyn Warden>>,
     draining: CancellationToken,
 }
 
@@ -113,6 +115,7 @@ impl Server {
             services: Vec::new(),
             metrics: Arc::new(Metrics::new(&known).map_err(Error::Descriptors)?),
             shortcut: shortcut::Place::default(),
+            warden: None,
             draining: CancellationToken::new(),
         })
     }
@@ -131,6 +134,13 @@ impl Server {
     {
         self.routes = self.routes.add_service(service);
         self.services.push(S::NAME);
+        self
+    }
+
+    /// Has every call admitted first, cached answers included.
+    #[must_use]
+    pub fn warden(mut self, warden: Arc<dyn Warden>) -> Self {
+        self.warden = Some(warden);
         self
     }
 
@@ -205,6 +215,7 @@ impl Server {
             while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
         });
         let layers = ServiceBuilder::new()
+            .layer(warden::layer(self.warden, self.metrics.clone()))
             .layer(shortcut::layer(self.shortcut, self.metrics.clone()))
             .layer(metrics::layer(self.metrics))
             .layer(streams::layer(self.draining.clone()))
@@ -227,30 +238,43 @@ impl Server {
         })
     }
 
-    /// Reflection, in both versions, of the services that were added.
+    /// Reflection of the services that were added.
     fn describe(&mut self) -> Result<(), Error> {
-        let builder = || {
-            let own = ["grpc.health.v1.Health"]
-                .into_iter()
-                .chain(self.services.iter().copied());
-            let builder = tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(self.descriptors)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-            own.fold(builder, |builder, name| builder.with_service_name(name))
-        };
-        let v1 = builder()
-            .with_service_name("grpc.reflection.v1.ServerReflection")
-            .build_v1()
-            .map_err(Error::Reflection)?;
-        let v1alpha = builder()
-            .with_service_name("grpc.reflection.v1alpha.ServerReflection")
-            .build_v1alpha()
-            .map_err(Error::Reflection)?;
-        self.routes = std::mem::take(&mut self.routes)
-            .add_service(v1)
-            .add_service(v1alpha);
+        let services: Vec<_> = ["grpc.health.v1.Health"]
+            .into_iter()
+            .chain(self.services.iter().copied())
+            .collect();
+        self.routes = described(
+            std::mem::take(&mut self.routes),
+            self.descriptors,
+            &services,
+        )?;
         Ok(())
     }
+}
+
+/// Adds reflection, in both versions, of these services.
+pub(crate) fn described(
+    routes: Routes,
+    descriptors: &'static [u8],
+    services: &[&str],
+) -> Result<Routes, Error> {
+    let builder = || {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let names = services.iter().copied();
+        names.fold(builder, |builder, name| builder.with_service_name(name))
+    };
+    let v1 = builder()
+        .with_service_name("grpc.reflection.v1.ServerReflection")
+        .build_v1()
+        .map_err(Error::Reflection)?;
+    let v1alpha = builder()
+        .with_service_name("grpc.reflection.v1alpha.ServerReflection")
+        .build_v1alpha()
+        .map_err(Error::Reflection)?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
 }
 
 /// Connections as they come. tonic sets no socket options on those that it did not accept.

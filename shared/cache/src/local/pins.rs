@@ -112,6 +112,17 @@ impl<K: Key, V: Value> Pins<K, V> {
         fits
     }
 
+    /// Lets the entry of a key go; the key stays pinned, for the next one.
+    pub(crate) fn remove(&self, key: &K) {
+        if self.is_empty() {
+            return;
+        }
+        let mut pinned = self.write();
+        let pin = pinned.keys.get_mut(key);
+        let weight = pin.and_then(|pin| pin.entry.take());
+        pinned.bytes -= weight.map_or(0, |(_, weight)| weight);
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Pinned<K, V>> {
         self.pinned.read().unwrap_or_else(PoisonError::into_inner)
     }
