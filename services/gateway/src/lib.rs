@@ -41,6 +41,8 @@ pub struct Parts {
     pub remote: Arc<dyn Remote>,
     /// The bounds of requests, and how it ends.
     pub limits: Limits,
+    /// How often somebody may ask, if that is limited. All gateways count together.
+    pub rates: Option<larder_limit::Limits>,
 }
 
 /// What handlers reach: `axum::extract::State` of every route. Clones share everything.
@@ -60,6 +62,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     routes: Router,
     limits: Limits,
+    rates: Option<larder_limit::Limits>,
 }
 
 impl Gateway {
@@ -71,13 +74,15 @@ impl Gateway {
             backends: parts.backends,
             remote: parts.remote,
         };
+        let routes = layers::stack(all(), &state, &metrics, parts.limits, parts.rates.clone());
         Self {
             http,
             admin: Admin::on(admin, &readiness),
             readiness,
-            routes: layers::stack(all(), &state, &metrics, parts.limits).with_state(state),
+            routes: routes.with_state(state),
             metrics,
             limits: parts.limits,
+            rates: parts.rates,
         }
     }
 
@@ -99,8 +104,12 @@ impl Gateway {
     /// Runs until `stop`, and then ends in order, as a gRPC server does: see
     /// [`larder_runtime::server::Server::serve`].
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let (tasks, metrics) = (Tasks::new(), self.metrics);
-        self.admin.collect(move || metrics.render()).start(&tasks);
+        let (tasks, metrics, rates) = (Tasks::new(), self.metrics, self.rates);
+        let rates = move || rates.as_ref().map(larder_limit::Limits::render);
+        self.admin
+            .collect(move || metrics.render())
+            .collect(move || rates().unwrap_or_default())
+            .start(&tasks);
         serve::serve(
             self.http,
             self.routes,

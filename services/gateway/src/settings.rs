@@ -4,10 +4,13 @@ use crate::Parts;
 use crate::backends::{Addresses, Backends};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use larder::remote;
-use larder_runtime::config::{Address, Embedded, Logging, Serving, Shown, listen_address};
+use larder::remote::{self, Remote};
+use larder_runtime::config::{
+    Address, Embedded, Limiting, Logging, Serving, Shown, listen_address,
+};
 use larder_runtime::listen::{self, listen};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Everything that the gateway's process can be told.
@@ -34,6 +37,10 @@ pub struct Settings {
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
+    /// How often somebody may ask. Behind a proxy, `--trusted-proxies` must name it, or all
+    /// visitors are counted as one.
+    #[command(flatten)]
+    pub limiting: Limiting,
     /// What it logs.
     #[command(flatten)]
     pub logging: Logging,
@@ -101,10 +108,12 @@ impl Settings {
     /// on a tokio runtime.
     pub fn parts(&self) -> Result<Parts> {
         let remote = remote::open(self.remote.expose());
+        let remote = remote.context("--remote (REDIS_URL) cannot be used")?;
         Ok(Parts {
             backends: Backends::new(&self.services)?,
-            remote: remote.context("--remote (REDIS_URL) cannot be used")?,
             limits: self.serving.limits(),
+            rates: rates(&self.limiting, &remote)?,
+            remote,
         })
     }
 
@@ -112,7 +121,7 @@ impl Settings {
     pub fn shown(&self, http: u16, admin: u16) -> Shown {
         let (http, admin) = self.listen.addresses(http, admin);
         let word = |text: String| text.to_lowercase();
-        Shown::default()
+        let shown = Shown::default()
             .line("http-addr", http)
             .line("admin-addr", admin)
             .line("profiles", &self.services.profiles)
@@ -124,8 +133,18 @@ impl Settings {
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
-            .line("call-timeout-ms", self.serving.call_timeout_ms)
+            .line("call-timeout-ms", self.serving.call_timeout_ms);
+        self.limiting
+            .show(shown)
             .line("log-format", word(format!("{:?}", self.logging.log_format)))
             .line("log", &self.logging.log)
     }
+}
+
+/// The limits that all gateways on a remote tier share.
+pub fn rates(
+    limiting: &Limiting,
+    remote: &Arc<dyn Remote>,
+) -> Result<Option<larder_limit::Limits>, larder_limit::Error> {
+    larder_limit::Limits::of(limiting, remote, "larder:gateway")
 }
