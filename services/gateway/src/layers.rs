@@ -5,7 +5,8 @@
 //! 1. it is counted and timed, whatever becomes of it ([`metrics`](crate::metrics));
 //! 2. who asks too often is turned away ([`larder_limit`]), at no cost to what is within;
 //! 3. a request too many at once is, too ([`admission`]);
-//! 4. and none takes longer than its deadline ([`deadline`]).
+//! 4. one whose head is too long is refused ([`head`]);
+//! 5. and none takes longer than its deadline ([`deadline`]).
 //!
 //! Who asks is the [`Peer`] of the connection, or whom a trusted proxy there names.
 
@@ -13,19 +14,27 @@ use crate::State;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{Extensions, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http_body_util::LengthLimitError;
 use larder_limit::http::HttpLayer;
 use larder_runtime::deadline::Deadline;
 use larder_runtime::server::Limits;
 use larder_runtime::status;
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tonic::Code;
+
+/// How long a request's head may be: its path and its headers. The transport's own bound, beyond
+/// which nothing is read, is twice that.
+const HEAD_BYTES: usize = 32 << 10;
 
 /// When those who are turned away should come back.
 const COME_BACK: Duration = Duration::from_millis(100);
@@ -49,6 +58,7 @@ pub fn stack(
         .layer(from_fn(move |request, next| {
             deadline(limits.call, request, next)
         }))
+        .layer(from_fn(head))
         .layer(from_fn_with_state(places, admission))
         .layer(HttpLayer::new(rates, peer, |told| {
             Problem::from(told).into_response()
@@ -71,6 +81,20 @@ async fn deadline(longest: Duration, mut request: Request, next: Next) -> Respon
     }
 }
 
+/// Refuses a head that is too long.
+async fn head(request: Request, next: Next) -> Response {
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+    let path = request.uri().path_and_query();
+    let length = headers.sum::<usize>() + path.map_or(0, |path| path.as_str().len());
+    if length <= HEAD_BYTES {
+        return next.run(request).await;
+    }
+    let detail = format!("the path and the headers are longer than {HEAD_BYTES} bytes");
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Problem::new(status, Code::InvalidArgument, "HEAD_TOO_LARGE", detail).into_response()
+}
+
 /// Lets so many requests in at once; the others are told to come back.
 async fn admission(
     axum::extract::State(places): axum::extract::State<Arc<Semaphore>>,
@@ -85,9 +109,21 @@ async fn admission(
     next.run(request).await
 }
 
-/// 413: the request is larger than it may be.
-pub fn too_large(most: usize) -> Problem {
-    let detail = format!("the body is longer than {most} bytes");
-    let status = StatusCode::PAYLOAD_TOO_LARGE;
-    Problem::new(status, Code::InvalidArgument, "BODY_TOO_LARGE", detail)
+/// The body of a request, which may have so many bytes: 413 where it has more, 400 where it breaks
+/// off.
+pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
+    to_bytes(body, most).await.map_err(|error| {
+        let long = |error: &(dyn Error + 'static)| error.is::<LengthLimitError>();
+        let (status, reason, detail) = match error.source().is_some_and(long) {
+            true => {
+                let detail = format!("the body is longer than {most} bytes");
+                (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
+            }
+            false => {
+                let detail = "the body broke off".to_owned();
+                (StatusCode::BAD_REQUEST, "BODY_BROKEN", detail)
+            }
+        };
+        Problem::new(status, Code::InvalidArgument, reason, detail)
+    })
 }

@@ -2,11 +2,18 @@
 //!
 //! Owns no tables and keeps no truth: every answer is made of what the services say, and carries
 //! their word on how fresh it is. Never touches a database. Reading order: [`routes`] (JSON),
-//! [`pages`] (HTML), [`problem`] (what is said when something is wrong), [`layers`] (what every
-//! request passes through on its way there), [`backends`] (the way to the services) and `serve.rs`
-//! (connections, and how they end).
+//! [`pages`] (HTML), [`hooks`] (what systems outside have dropped), [`problem`] (what is said when
+//! something is wrong), [`layers`] (what every request passes through on its way there),
+//! [`backends`] (the way to the services), [`document`] (an answer that may be kept, and what says
+//! whether a copy of it is still good) and `serve.rs` (connections, and how they end).
 
 pub mod backends;
+pub mod coding;
+pub mod conditional;
+pub mod contracts;
+pub mod document;
+pub mod headers;
+pub mod hooks;
 pub mod layers;
 pub mod metrics;
 pub mod pages;
@@ -17,14 +24,18 @@ pub mod settings;
 
 use axum::Router;
 use backends::Backends;
+use hooks::Hooks;
+use larder::Larder;
 use larder::remote::Remote;
 use larder_runtime::admin::Admin;
+use larder_runtime::config::Secret;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
 use larder_runtime::tasks::Tasks;
 use metrics::Metrics;
+use pages::Pages;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -39,10 +50,14 @@ pub struct Parts {
     pub backends: Backends,
     /// The remote tier, which all gateways share. It need not be there.
     pub remote: Arc<dyn Remote>,
+    /// What hooks are signed with; without it there are none.
+    pub hook_secret: Option<Secret>,
     /// The bounds of requests, and how it ends.
     pub limits: Limits,
     /// How often somebody may ask, if that is limited. All gateways count together.
     pub rates: Option<larder_limit::Limits>,
+    /// How pages name themselves, and how long others may keep them.
+    pub pages: pages::Settings,
 }
 
 /// What handlers reach: `axum::extract::State` of every route. Clones share everything.
@@ -52,6 +67,8 @@ pub struct State {
     pub backends: Backends,
     /// The remote tier.
     pub remote: Arc<dyn Remote>,
+    /// What hooks are judged by.
+    pub hooks: Hooks,
 }
 
 /// A gateway whose ports are taken, and which does not answer yet.
@@ -60,6 +77,7 @@ pub struct Gateway {
     admin: Admin,
     readiness: Readiness,
     metrics: Arc<Metrics>,
+    pages: Arc<Pages>,
     routes: Router,
     limits: Limits,
     rates: Option<larder_limit::Limits>,
@@ -71,16 +89,24 @@ impl Gateway {
         let readiness = Readiness::new();
         let metrics = Arc::new(Metrics::default());
         let state = State {
-            backends: parts.backends,
-            remote: parts.remote,
+            backends: parts.backends.clone(),
+            hooks: Hooks::new(parts.hook_secret, &parts.remote),
+            remote: parts.remote.clone(),
         };
-        let routes = layers::stack(all(), &state, &metrics, parts.limits, parts.rates.clone());
+        // It has no source: nothing is cached here but what is rendered.
+        let larder = Larder::builder(parts.remote).build();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT));
+        let site = parts.pages.site(http.local_addr().unwrap_or(loopback));
+        let pages = Arc::new(Pages::new(parts.backends, parts.pages, site, &larder));
+        let (routes, rates) = (all(&pages), parts.rates.clone());
+        let routes = layers::stack(routes, &state, &metrics, parts.limits, rates);
         Self {
             http,
             admin: Admin::on(admin, &readiness),
             readiness,
             routes: routes.with_state(state),
             metrics,
+            pages,
             limits: parts.limits,
             rates: parts.rates,
         }
@@ -104,10 +130,12 @@ impl Gateway {
     /// Runs until `stop`, and then ends in order, as a gRPC server does: see
     /// [`larder_runtime::server::Server::serve`].
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let (tasks, metrics, rates) = (Tasks::new(), self.metrics, self.rates);
+        let (tasks, metrics, pages) = (Tasks::new(), self.metrics, self.pages);
+        let rates = self.rates;
         let rates = move || rates.as_ref().map(larder_limit::Limits::render);
         self.admin
             .collect(move || metrics.render())
+            .collect(move || pages.press().render())
             .collect(move || rates().unwrap_or_default())
             .start(&tasks);
         serve::serve(
@@ -123,10 +151,12 @@ impl Gateway {
 }
 
 /// Everything that is answered, before any layer.
-fn all() -> Router<State> {
+fn all(pages: &Arc<Pages>) -> Router<State> {
+    let missing = pages.clone();
     Router::new()
         .merge(routes::routes())
-        .merge(pages::routes())
-        .fallback(problem::not_found)
+        .merge(hooks::routes())
+        .merge(pages::routes(pages.clone()))
+        .fallback(move |uri, headers| async move { missing.nothing_at(uri, &headers).await })
         .method_not_allowed_fallback(problem::method_not_allowed)
 }

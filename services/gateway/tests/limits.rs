@@ -8,10 +8,11 @@ use larder::remote::{Remote, open};
 use larder_gateway::Parts;
 use larder_gateway::settings::rates;
 use larder_runtime::config::{Away, Limiting};
+use larder_testkit::http::raw;
 use larder_testkit::{redis, wait_until};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use support::{Gate, SOON, nowhere, raw};
+use support::{Gate, Json as _, SOON, nowhere};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 

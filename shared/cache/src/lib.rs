@@ -139,7 +139,8 @@
 //! [`source`] with its poller and its hints. Then a read: `cache.rs` (the handle), `flight.rs`
 //! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
 //! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
-//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers. At
+//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers,
+//! `measure.rs` what is noted of reads (hot keys, the miss-ratio curve), [`advice`] what follows. At
 //! last the operator's side: [`operate`] (a keyspace by the text of its keys), [`inspect`] (a key
 //! in all places), [`check`] (whether copies say what the source says), [`watch`] (what goes on).
 //!
@@ -154,6 +155,7 @@
 //! The crate knows no protocol, no SQL and no domain. It owns every line of the protocol; moka
 //! keeps the entries, and `redis` carries the bytes.
 
+pub mod advice;
 mod breaker;
 mod cache;
 pub mod check;
@@ -173,6 +175,7 @@ mod keyspace;
 mod larder;
 pub mod load;
 mod local;
+mod measure;
 mod memo;
 pub mod operate;
 mod parcel;
@@ -186,6 +189,7 @@ mod tell;
 pub mod watch;
 mod write;
 
+pub use advice::Advice;
 pub use cache::Keyspace;
 pub use clock::Clock;
 pub use codec::SealKey;
@@ -194,6 +198,7 @@ pub use key::{Key, Tag};
 pub use keyspace::KeyspaceBuilder;
 pub use larder::{Builder, Larder};
 pub use load::{Ask, Load, Loaded, Proof};
+pub use measure::hot::Hot;
 pub use memo::{Memo, Part};
 pub use operate::Operate;
 pub use policy::Policy;

@@ -1,10 +1,12 @@
 //! A keyspace without its types: what its source, its operator, and other services know of it.
 
+use crate::advice::Advice;
 use crate::cache::Keyspace;
 use crate::entry::Value;
 use crate::key::{Key, Tag};
 use crate::keyspace::Inner;
 use crate::load;
+use crate::measure::hot::Hot;
 use crate::operate::Operate;
 use crate::read::{Answer, Error, Origin, Read};
 use crate::snapshot::Label;
@@ -32,6 +34,12 @@ pub trait AnyKeyspace: Operate {
 
     /// Its counters.
     fn stats(&self) -> Stats;
+
+    /// The keys that were read most in this process lately, at most so many, the hottest first.
+    fn hot(&self, most: usize) -> Vec<Hot>;
+
+    /// How well its capacity fits what is read, and why reads miss.
+    fn advice(&self) -> Advice;
 
     /// Reads by the text of the keys, for another process: each answer with its label. A text
     /// that is no key of this keyspace is told as an absence without a label.
@@ -82,6 +90,14 @@ impl<K: Key, V: Value> AnyKeyspace for Inner<K, V> {
         let mut stats = self.counters.snapshot();
         (stats.entries, stats.bytes) = self.local.size();
         stats
+    }
+
+    fn hot(&self, most: usize) -> Vec<Hot> {
+        self.measure.hot(most, self.now())
+    }
+
+    fn advice(&self) -> Advice {
+        Inner::advice(self)
     }
 
     fn tell(
