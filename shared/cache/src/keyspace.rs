@@ -66,11 +66,12 @@ impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
         self.policy.check()?;
         let tag = Tag::keyspace(&self.name);
         let counters = Arc::new(Counters::default());
+        let tiers = self.source.0.core.tiers;
         let inner = Arc::new(Inner {
             cell: self.source.0.digest.keyspace(tag),
             tag,
             prefix: self.source.0.core.name(&["v1", &self.name, ""]),
-            local: Local::new(&self.name, &self.policy, counters.clone()),
+            local: Local::new(&self.name, &self.policy, tiers, counters.clone()),
             flights: Arc::default(),
             counters,
             policy: self.policy,

@@ -5,6 +5,7 @@ use crate::entry::{Entry, Value};
 use crate::key::Key;
 use crate::policy::{Eviction, Policy};
 use crate::stats::{Counters, Evicted};
+use crate::tiers::Tiers;
 use moka::notification::RemovalCause;
 use std::sync::Arc;
 
@@ -18,14 +19,20 @@ pub(crate) struct Local<K, V> {
 }
 
 impl<K: Key, V: Value> Local<K, V> {
-    pub(crate) fn new(name: &str, policy: &Policy, counters: Arc<Counters>) -> Self {
+    /// Without memory its capacity is none, with which moka is off and a hit's path is the same.
+    pub(crate) fn new(
+        name: &str,
+        policy: &Policy,
+        tiers: Tiers,
+        counters: Arc<Counters>,
+    ) -> Self {
         let eviction = match policy.eviction {
             Eviction::TinyLfu => moka::policy::EvictionPolicy::tiny_lfu(),
             Eviction::Lru => moka::policy::EvictionPolicy::lru(),
         };
         let entries = moka::sync::Cache::builder()
             .name(name)
-            .max_capacity(policy.capacity_bytes)
+            .max_capacity(tiers.memory_of(policy.capacity_bytes))
             .weigher(|_, entry: &Arc<Entry<V>>| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
             .eviction_policy(eviction)
             .eviction_listener(move |_, _, cause| counters.evicted(cause_of(cause)))

@@ -16,7 +16,7 @@ use larder::remote::hub::Hub;
 use larder::snapshot::Xid;
 use larder::{
     Answer, Ask, Clock, Epoch, Key, Keyspace, Label, Larder, Load, Loaded, Policy, Proof, Read,
-    Snapshot, Source, Tag, load,
+    Snapshot, Source, Tag, Tiers, load,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -409,6 +409,7 @@ pub struct World {
     pub clock: Clock,
     pub policy: Policy,
     pub tells: Tells,
+    pub tiers: Tiers,
 }
 
 impl World {
@@ -423,6 +424,7 @@ impl World {
                 ..Policy::default()
             },
             tells: Tells::Primary,
+            tiers: Tiers::Both,
         }
     }
 
@@ -437,6 +439,7 @@ impl World {
     pub fn booting(&self) -> Node {
         let larder = Larder::builder(self.hub.clone())
             .clock(self.clock.clone())
+            .tiers(self.tiers)
             .build();
         let source = larder
             .source("rows")
@@ -450,6 +453,7 @@ impl World {
     pub async fn polling(&self) -> Node {
         let larder = Larder::builder(self.hub.clone())
             .clock(self.clock.clone())
+            .tiers(self.tiers)
             .build();
         let source = larder.source("rows").feed(self.database.clone()).open();
         let node = self.open(larder, source);
@@ -461,6 +465,7 @@ impl World {
     pub fn without_feed(&self) -> Node {
         let larder = Larder::builder(self.hub.clone())
             .clock(self.clock.clone())
+            .tiers(self.tiers)
             .build();
         let source = larder.source("rows").open();
         self.open(larder, source)
