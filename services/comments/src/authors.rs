@@ -55,6 +55,10 @@ impl Value for Author {
     fn weight(&self) -> usize {
         self.profile.weight() + size_of::<Bytes>()
     }
+
+    fn version(&self) -> Option<u64> {
+        self.profile.version()
+    }
 }
 
 /// The handle on the profiles. Clones are of the same one.

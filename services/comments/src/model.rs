@@ -90,6 +90,10 @@ impl Value for Comment {
     fn weight(&self) -> usize {
         self.entity.weight() + size_of::<AuthorId>() + self.author.as_str().len()
     }
+
+    fn version(&self) -> Option<u64> {
+        self.entity.version()
+    }
 }
 
 /// A comment to be created, checked.

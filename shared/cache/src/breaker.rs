@@ -56,26 +56,27 @@ impl Breaker {
         }
     }
 
-    /// The source answered.
-    pub(crate) fn succeeded(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Release);
-        }
+    /// The source answered. Says whether it was left alone until now.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) != 0
+            && self.failures.swap(0, Ordering::AcqRel) >= THRESHOLD
     }
 
-    /// The source did not answer.
-    pub(crate) fn failed(&self, now: Stamp) {
-        if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= THRESHOLD {
+    /// The source did not answer. Says whether it is left alone from now on.
+    pub(crate) fn failed(&self, now: Stamp) -> bool {
+        let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
+        if failures >= THRESHOLD {
             self.open_until
                 .store(now.after(PAUSE).as_nanos(), Ordering::Release);
             self.opened.notify_waiters();
         }
+        failures == THRESHOLD
     }
 
-    /// The source is known to be away.
-    pub(crate) fn trip(&self, now: Stamp) {
+    /// The source is known to be away. Says whether it is left alone from now on.
+    pub(crate) fn trip(&self, now: Stamp) -> bool {
         self.failures.fetch_max(THRESHOLD - 1, Ordering::AcqRel);
-        self.failed(now);
+        self.failed(now)
     }
 }
 

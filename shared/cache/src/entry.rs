@@ -19,6 +19,18 @@ pub trait Value: Clone + Send + Sync + 'static {
 
     /// How many bytes it takes in memory, its own size included.
     fn weight(&self) -> usize;
+
+    /// The version that the value itself carries, where it does: for people who compare copies.
+    fn version(&self) -> Option<u64> {
+        None
+    }
+
+    /// A hash of what the value says: copies whose hashes differ contradict each other. To be
+    /// written by hand where two loads of one truth may be encoded differently, by the time of
+    /// the load, say.
+    fn fingerprint(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.encode())
+    }
 }
 
 impl Value for Bytes {

@@ -21,6 +21,7 @@ use crate::load::{self, Ask, Loaded, Proof};
 use crate::read::{Error, Origin};
 use crate::remote::{Item, Remote as _};
 use crate::stats::Miss;
+use crate::watch::What;
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -244,7 +245,6 @@ impl<K: Key, V: Value> Fill<K, V> {
     ) -> Result<(Vec<Loaded<V>>, Seq, Stamp), Error> {
         let keyspace = &self.keyspace;
         let (source, name) = (keyspace.source(), &keyspace.name);
-        let limit = keyspace.policy.load_deadline;
         let unavailable = |cause: &'static str| Error::Load {
             keyspace: name.clone(),
             cause: load::Error::unavailable(cause),
@@ -272,31 +272,19 @@ impl<K: Key, V: Value> Fill<K, V> {
         let captured = source.digest.captured();
         let asked_at = keyspace.now();
         let began = Instant::now();
-        let load = AssertUnwindSafe(keyspace.loader.load(keys, &ask)).catch_unwind();
         let loaded = tokio::select! {
-            loaded = tokio::time::timeout(limit, load) => loaded,
+            loaded = keyspace.call_loader(keys, &ask) => loaded,
             () = away => {
                 keyspace.counters.loaded(began.elapsed(), true);
                 return Err(unavailable("it was found to be away"));
             }
         };
-        let loaded = match loaded {
-            Ok(Ok(Ok(loaded))) if loaded.len() == keys.len() => Ok(loaded),
-            Ok(Ok(Ok(_))) => Err(keyspace.broken("it answered for more or fewer keys")),
-            Ok(Ok(Err(cause))) => Err(Error::Load {
-                keyspace: name.clone(),
-                cause,
-            }),
-            Ok(Err(_)) => Err(keyspace.broken("it panicked")),
-            Err(_) => Err(Error::LoadDeadline {
-                keyspace: name.clone(),
-                limit,
-            }),
-        };
-        keyspace.counters.loaded(began.elapsed(), loaded.is_err());
+        let (took, failed) = (began.elapsed(), loaded.is_err());
+        keyspace.counters.loaded(took, failed);
+        keyspace.tell_watchers(|| What::loaded::<K, V>(keys, took, failed));
         match &loaded {
-            Err(error) if error.is_unavailable() => source.breaker.failed(keyspace.now()),
-            _ => source.breaker.succeeded(),
+            Err(error) if error.is_unavailable() => source.is_away(),
+            _ => source.is_there(),
         }
         loaded.map(|loaded| (loaded, captured, asked_at))
     }
@@ -416,7 +404,26 @@ impl<K: Key, V: Value> Fill<K, V> {
 }
 
 impl<K: Key, V: Value> Inner<K, V> {
-    fn broken(&self, problem: &'static str) -> Error {
+    /// Calls the loader, whose time is bounded and whose panics are errors.
+    pub(crate) async fn call_loader(&self, keys: &[K], ask: &Ask) -> Result<Vec<Loaded<V>>, Error> {
+        let limit = self.policy.load_deadline;
+        let load = AssertUnwindSafe(self.loader.load(keys, ask)).catch_unwind();
+        match tokio::time::timeout(limit, load).await {
+            Ok(Ok(Ok(loaded))) if loaded.len() == keys.len() => Ok(loaded),
+            Ok(Ok(Ok(_))) => Err(self.broken("it answered for more or fewer keys")),
+            Ok(Ok(Err(cause))) => Err(Error::Load {
+                keyspace: self.name.clone(),
+                cause,
+            }),
+            Ok(Err(_)) => Err(self.broken("it panicked")),
+            Err(_) => Err(Error::LoadDeadline {
+                keyspace: self.name.clone(),
+                limit,
+            }),
+        }
+    }
+
+    pub(crate) fn broken(&self, problem: &'static str) -> Error {
         Error::BrokenLoader {
             keyspace: self.name.clone(),
             problem,

@@ -1,6 +1,7 @@
 //! Opening a keyspace, and what its parts share.
 
 use crate::cache::Keyspace;
+use crate::check::Audit;
 use crate::clock::Stamp;
 use crate::digest::Refused;
 use crate::entry::{Draft, Entry, Value};
@@ -14,6 +15,7 @@ use crate::remote::Item;
 use crate::snapshot::Label;
 use crate::source::{self, Source};
 use crate::stats::{Counters, Miss};
+use crate::watch::What;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ pub(crate) struct Inner<K: Key, V: Value> {
     pub(crate) local: Local<K, V>,
     pub(crate) flights: Arc<Flights<K, V>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) audit: Audit,
 }
 
 impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
@@ -65,18 +68,28 @@ impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
     pub fn open(self) -> Result<Keyspace<K, V>, policy::Invalid> {
         self.policy.check()?;
         let tag = Tag::keyspace(&self.name);
+        let name: Arc<str> = self.name.into();
+        let evicted = {
+            let (source, name) = (self.source.clone(), name.clone());
+            move |key: &K| {
+                let key = || Inner::<K, V>::text(key);
+                let (core, of) = (&source.0.core, &source.0.name);
+                core.tell_watchers(of, Some(&name), || What::Evicted { key: key() });
+            }
+        };
         let counters = Arc::new(Counters::default());
         let tiers = self.source.0.core.tiers;
         let inner = Arc::new(Inner {
             cell: self.source.0.digest.keyspace(tag),
             tag,
-            prefix: self.source.0.core.name(&["v1", &self.name, ""]),
-            local: Local::new(&self.name, &self.policy, tiers, counters.clone()),
+            prefix: self.source.0.core.name(&["v1", &name, ""]),
+            local: Local::new(&name, (&self.policy, tiers), counters.clone(), evicted),
             flights: Arc::default(),
+            audit: Audit::default(),
             counters,
             policy: self.policy,
             loader: self.loader,
-            name: self.name.into(),
+            name,
             source: self.source.clone(),
         });
         let weak = Arc::downgrade(&inner);

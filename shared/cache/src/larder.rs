@@ -7,6 +7,7 @@ use crate::remote::Remote;
 use crate::remote::guard::{Guard, Limits};
 use crate::source::SourceBuilder;
 use crate::tiers::Tiers;
+use crate::watch::{Events, Watcher};
 use std::future::Future;
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     namespace: String,
     drawn: AtomicU64,
     seed: std::hash::RandomState,
+    pub(crate) events: Arc<Events>,
     behind: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -82,6 +84,11 @@ impl Larder {
     /// The remote tier, as this process uses it: with its timeout and its breaker.
     pub fn remote(&self) -> &Guard {
         &self.0.remote
+    }
+
+    /// Sees what goes on in this process's caches, from now on.
+    pub fn watch(&self) -> Watcher {
+        self.0.events.watch()
     }
 
     /// Whether nothing is being renewed or stored behind an answer just now.
@@ -146,6 +153,7 @@ impl Builder {
             id: random(),
             drawn: AtomicU64::new(0),
             seed: std::hash::RandomState::new(),
+            events: Arc::default(),
             namespace: self.namespace,
             behind: Arc::new(Semaphore::new(BEHIND)),
             tasks: TaskTracker::new(),

@@ -139,7 +139,9 @@
 //! [`source`] with its poller and its hints. Then a read: `cache.rs` (the handle), `flight.rs`
 //! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
 //! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
-//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers.
+//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers. At
+//! last the operator's side: [`operate`] (a keyspace by the text of its keys), [`inspect`] (a key
+//! in all places), [`check`] (whether copies say what the source says), [`watch`] (what goes on).
 //!
 //! # Invariants
 //!
@@ -154,6 +156,7 @@
 
 mod breaker;
 mod cache;
+pub mod check;
 pub mod clock;
 mod codec;
 pub mod digest;
@@ -163,6 +166,7 @@ mod fill;
 mod flight;
 mod held;
 mod hint;
+pub mod inspect;
 pub mod judge;
 pub mod key;
 mod keyspace;
@@ -170,6 +174,7 @@ mod larder;
 pub mod load;
 mod local;
 mod memo;
+pub mod operate;
 mod parcel;
 pub mod policy;
 mod read;
@@ -179,6 +184,7 @@ pub mod source;
 pub mod stats;
 mod tell;
 mod tiers;
+pub mod watch;
 mod write;
 
 pub use cache::Keyspace;
@@ -190,6 +196,7 @@ pub use keyspace::KeyspaceBuilder;
 pub use larder::{Builder, Larder};
 pub use load::{Ask, Load, Loaded, Proof};
 pub use memo::{Memo, Part};
+pub use operate::Operate;
 pub use policy::Policy;
 pub use read::{Answer, Error, Freshness, Origin, Read};
 pub use snapshot::{Epoch, Label, Snapshot, Token};

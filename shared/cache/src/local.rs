@@ -20,11 +20,12 @@ pub(crate) struct Local<K, V> {
 
 impl<K: Key, V: Value> Local<K, V> {
     /// Without memory its capacity is none, with which moka is off and a hit's path is the same.
+    /// `evicted` is told the keys of entries that leave for room.
     pub(crate) fn new(
         name: &str,
-        policy: &Policy,
-        tiers: Tiers,
+        (policy, tiers): (&Policy, Tiers),
         counters: Arc<Counters>,
+        evicted: impl Fn(&K) + Send + Sync + 'static,
     ) -> Self {
         let eviction = match policy.eviction {
             Eviction::TinyLfu => moka::policy::EvictionPolicy::tiny_lfu(),
@@ -35,7 +36,13 @@ impl<K: Key, V: Value> Local<K, V> {
             .max_capacity(tiers.memory_of(policy.capacity_bytes))
             .weigher(|_, entry: &Arc<Entry<V>>| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
             .eviction_policy(eviction)
-            .eviction_listener(move |_, _, cause| counters.evicted(cause_of(cause)))
+            .eviction_listener(move |key: Arc<K>, _, cause| {
+                let cause = cause_of(cause);
+                counters.evicted(cause);
+                if cause == Evicted::Size {
+                    evicted(&key);
+                }
+            })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self {
             entries,
@@ -55,6 +62,16 @@ impl<K: Key, V: Value> Local<K, V> {
         }
     }
 
+    /// The keys, in no order; those that come or go meanwhile may be among them or not. Looks at
+    /// no entry, and tells moka of no read.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Arc<K>> + Send + '_ {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        self.entries.invalidate(key);
+    }
+
     /// Entries and their weight, after settling the books.
     pub(crate) fn size(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
@@ -62,7 +79,7 @@ impl<K: Key, V: Value> Local<K, V> {
     }
 }
 
-fn weight<V: Value>(entry: &Entry<V>) -> usize {
+pub(crate) fn weight<V: Value>(entry: &Entry<V>) -> usize {
     let value = entry.value.as_ref().map_or(0, Value::weight);
     let tags = size_of_val(&*entry.tags);
     let spilled = if entry.cells.spilled() {

@@ -70,6 +70,9 @@ pub struct Policy {
     pub eviction: Eviction,
     /// Values above are answered and not kept, in either tier. Default 1 MiB.
     pub largest_bytes: usize,
+    /// Whether the background check may load keys from the source: not where a load is a heavy
+    /// computation. Default on.
+    pub sampled: bool,
     /// Values from here on are compressed in the remote tier. Default 4 KiB.
     pub compress_from_bytes: usize,
 }
@@ -93,6 +96,7 @@ impl Default for Policy {
             capacity_bytes: 64 << 20,
             eviction: Eviction::TinyLfu,
             largest_bytes: 1 << 20,
+            sampled: true,
             compress_from_bytes: 4 << 10,
         }
     }

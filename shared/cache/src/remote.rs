@@ -104,6 +104,13 @@ pub trait Remote: Send + Sync + 'static {
     /// Stores these, in one round trip.
     fn set<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// How long these keys' values may stay still, where that is known. One round trip; for
+    /// people who look, not on the way of an answer.
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>>;
+
     /// Removes these, in one round trip.
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>>;
 

@@ -15,6 +15,7 @@ use crate::remote::{Event, Remote as _};
 use crate::snapshot::{Epoch, Token};
 use crate::stats::{Propagation, SourceCounters, SourceStats};
 use crate::tell::AnyKeyspace;
+use crate::watch::{Mover, What};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -187,22 +188,27 @@ impl Source {
             if let (Err(feed::Error::Unavailable(_)), Some(_)) = (&round, &since) {
                 let failed = inner.rounds_failed.fetch_add(1, Ordering::Relaxed) + 1;
                 if late || failed >= ROUNDS_FAILED {
-                    inner.breaker.trip(inner.core.clock.now());
+                    inner.is_known_to_be_away();
                 }
             }
             let round = round?;
             match inner.digest.apply_round(since.as_ref(), &round, asked_at) {
                 Applied::Round { lines, .. } => {
                     inner.rounds_failed.store(0, Ordering::Relaxed);
-                    inner.breaker.succeeded();
+                    inner.is_there();
                     SourceCounters::add(&inner.counters.rounds, 1);
                     SourceCounters::add(&inner.counters.round_lines, lines);
                     SourceCounters::add(&inner.counters.moved_round, lines);
+                    if lines > 0 {
+                        let tags = round.changes.iter().map(|change| change.tag);
+                        inner.tell_watchers(|| What::moved(tags, Mover::Round));
+                    }
                     return Ok(());
                 }
                 Applied::Gap => {
                     SourceCounters::add(&inner.counters.gaps, 1);
                     tracing::warn!(source = &*inner.name, "a gap in the feed; taking it whole");
+                    inner.tell_watchers(|| What::Gap);
                 }
                 Applied::WentBack => {
                     let problem = "its snapshot lacks what was visible before";
@@ -242,8 +248,11 @@ impl Source {
     }
 
     pub(crate) fn apply_own(&self, written: &Written) {
-        self.0.digest.apply_hint(written);
+        let hinted = self.0.digest.apply_hint(written);
         SourceCounters::add(&self.0.counters.moved_own, written.tags.len());
+        if matches!(hinted, Hinted::Applied | Hinted::Overflowed) {
+            self.0.tell_moved(&written.tags, Mover::Own);
+        }
     }
 
     /// Moves what these lines name, everywhere: through the feed where there is one, so that no
@@ -256,6 +265,7 @@ impl Source {
         let tags: Vec<Tag> = lines.iter().map(Line::tag).collect();
         self.0.digest.touch(&tags);
         SourceCounters::add(&self.0.counters.moved_own, tags.len());
+        self.0.tell_moved(&tags, Mover::Own);
         let epoch = Epoch {
             system: 0,
             timeline: 0,
@@ -383,6 +393,7 @@ impl Source {
             inner.digest.touch(&hint.written.tags);
             SourceCounters::add(&counters.hints_applied, 1);
             SourceCounters::add(&counters.moved_hint, hint.written.tags.len());
+            inner.tell_moved(&hint.written.tags, Mover::Hint);
         }
         for pushed in hint.pushed {
             if let Some(keyspace) = self.find(&pushed.keyspace) {
@@ -399,10 +410,41 @@ impl Source {
                 SourceCounters::add(&counters.moved_hint, hint.written.tags.len());
                 let took = inner.core.wall_micros().saturating_sub(hint.sent_micros);
                 inner.propagation.note(Duration::from_micros(took));
+                inner.tell_moved(&hint.written.tags, Mover::Hint);
             }
             Hinted::Known => SourceCounters::add(&counters.hints_known, 1),
             Hinted::Foreign => SourceCounters::add(&counters.hints_foreign, 1),
         }
+    }
+}
+
+impl Inner {
+    /// It answered a load or a round.
+    pub(crate) fn is_there(&self) {
+        if self.breaker.succeeded() {
+            self.tell_watchers(|| What::Breaker { open: false });
+        }
+    }
+
+    /// It did not answer a load.
+    pub(crate) fn is_away(&self) {
+        if self.breaker.failed(self.core.clock.now()) {
+            self.tell_watchers(|| What::Breaker { open: true });
+        }
+    }
+
+    fn is_known_to_be_away(&self) {
+        if self.breaker.trip(self.core.clock.now()) {
+            self.tell_watchers(|| What::Breaker { open: true });
+        }
+    }
+
+    fn tell_moved(&self, tags: &[Tag], by: Mover) {
+        self.tell_watchers(|| What::moved(tags.iter().copied(), by));
+    }
+
+    fn tell_watchers(&self, what: impl FnOnce() -> What) {
+        self.core.tell_watchers(&self.name, None, what);
     }
 }
 
@@ -422,7 +464,11 @@ async fn poll(source: Source, interval: Duration) {
             (Ok(()), false) => tracing::info!(source = name, "proofs go on"),
             _ => {}
         }
-        healthy = result.is_ok();
+        let goes_on = result.is_ok();
+        if goes_on != healthy {
+            source.0.tell_watchers(|| What::Proof { goes_on });
+        }
+        healthy = goes_on;
     }
 }
 

@@ -5,6 +5,7 @@ use crate::entry::Value;
 use crate::key::{Key, Tag};
 use crate::keyspace::Inner;
 use crate::load;
+use crate::operate::Operate;
 use crate::read::{Answer, Error, Origin, Read};
 use crate::snapshot::Label;
 use crate::stats::Stats;
@@ -25,7 +26,7 @@ pub struct Told {
 }
 
 /// A keyspace without its types, as its source and its operator know it.
-pub trait AnyKeyspace: Send + Sync + 'static {
+pub trait AnyKeyspace: Operate {
     /// Its name.
     fn name(&self) -> &str;
 

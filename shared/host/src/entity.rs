@@ -57,6 +57,10 @@ impl Value for Entity {
     fn weight(&self) -> usize {
         size_of::<Self>() + self.message.body_len()
     }
+
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
 }
 
 /// The answer to a Get: the row, or NOT_FOUND for the `kind` (`profile`) with this id, either

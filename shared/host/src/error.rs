@@ -12,6 +12,9 @@ pub enum Error {
     /// The gRPC server failed.
     #[error(transparent)]
     Server(#[from] server::Error),
+    /// A rate limit makes no sense.
+    #[error(transparent)]
+    Limit(#[from] larder_limit::Error),
     /// The remote tier's address makes no sense.
     #[error("--remote (REDIS_URL) cannot be used")]
     Remote(#[source] larder::remote::Error),

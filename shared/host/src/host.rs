@@ -9,6 +9,8 @@ use crate::service::Service;
 use crate::upkeep;
 use larder::Source;
 use larder::remote::Remote as _;
+use larder_limit::Limits;
+use larder_limit::grpc::Grpc;
 use larder_proto::FILE_DESCRIPTOR_SET;
 use larder_proto::cache::v1::feed_service_server::FeedServiceServer;
 use larder_runtime::admin::Admin;
@@ -21,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tonic::server::NamedService;
 
 /// How long the cache's tasks and the database's connections may take to end, each.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -34,6 +37,7 @@ pub struct Host<S: Service> {
     gate: Gate,
     server: Server,
     admin: Admin,
+    limits: Option<Limits>,
     rpc: Late<S::Server>,
     feeds: Late<FeedServiceServer<Feeds>>,
     opened: Arc<OnceLock<Opened>>,
@@ -59,11 +63,20 @@ impl<S: Service> Host<S> {
     /// Takes the ports.
     pub async fn bind(service: S, parts: Parts) -> Result<Self, Error> {
         let opening = Opening::of(&parts);
+        let limits = limits(service.name(), &parts)?;
         let readiness = Readiness::new();
         let gate = readiness.gate("database", "not opened yet");
         let admin = Admin::on(parts.admin.take("--admin-addr").await?, &readiness);
         let grpc = parts.grpc.take("--grpc-addr").await?;
         let server = Server::on(grpc, parts.limits, &readiness, FILE_DESCRIPTOR_SET)?;
+        let server = match limits.clone() {
+            // The feed is how other services of ours stay fresh: it has a pace of its own.
+            Some(limits) => {
+                let feed = <FeedServiceServer<Feeds> as NamedService>::NAME;
+                server.warden(Arc::new(Grpc::new(limits).free(feed)))
+            }
+            None => server,
+        };
         let (rpc, feeds) = (Late::new(), Late::refusing(&opening.doubt));
         let server = server.add_service(rpc.clone()).add_service(feeds.clone());
         Ok(Self {
@@ -73,6 +86,7 @@ impl<S: Service> Host<S> {
             gate,
             server,
             admin,
+            limits,
             rpc,
             feeds,
             opened: Arc::default(),
@@ -103,7 +117,7 @@ impl<S: Service> Host<S> {
             self.opened.clone(),
             self.opening.doubt.clone(),
         );
-        let name = self.service.name();
+        let (name, limits) = (self.service.name(), self.limits);
         self.admin
             .collect(move || calls.render())
             .collect({
@@ -116,6 +130,7 @@ impl<S: Service> Host<S> {
                 }
             })
             .collect(move || flaws(name, doubt.flaws()))
+            .collect(move || limits.as_ref().map(Limits::render).unwrap_or_default())
             .start(&tasks);
         tasks.spawn("try the remote tier", try_remote(larder.clone()));
         let (failed, failure) = oneshot::channel();
@@ -196,6 +211,12 @@ impl<S: Service> Start<S> {
         tracing::info!(service.name = service, "the database is open");
         Ok(())
     }
+}
+
+/// What limits calls of a service, if anything does. Each service counts by itself.
+fn limits(service: &str, parts: &Parts) -> Result<Option<Limits>, larder_limit::Error> {
+    let namespace = format!("{}:{service}", parts.namespace);
+    Limits::of(&parts.limiting, &parts.remote, &namespace)
 }
 
 /// Says once, at the start, that the remote tier is away; from then on its breaker says what

@@ -14,6 +14,9 @@
 //! 4. calls are answered, and the gate `database` opens;
 //! 5. pruning, the check of the triggers, and the gate go on until the end ([`Timing`]).
 //!
+//! Calls may be limited by address and by user ([`Parts::limiting`]), those answered from memory
+//! included.
+//!
 //! The remote tier is never waited for. Handlers hold a [`Base`]: it says how a request may be
 //! read, and runs writes that a caller who hangs up does not stop. [`Entity`] is the value that
 //! keyspaces of rows hold, [`status`] and [`load`] turn the database's errors into what callers

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use larder::remote::{self, Remote};
 use larder::{SealKey, Tiers};
-use larder_runtime::config::{Address, Common};
+use larder_runtime::config::{Address, Common, Limiting};
 use larder_runtime::{listen, server, shutdown};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Parts {
     pub limits: server::Limits,
     /// Which tiers of the cache are used.
     pub tiers: Tiers,
+    /// How often somebody may call.
+    pub limiting: Limiting,
     /// What all names in the remote tier begin with.
     pub namespace: String,
     /// What seals values and hints in the remote tier, if anything does.
@@ -87,6 +89,7 @@ impl Parts {
             admin: Port::At(any),
             limits: server::Limits::default(),
             tiers: Tiers::default(),
+            limiting: Limiting::default(),
             namespace: "larder".to_owned(),
             seal: None,
             connections: larder_db::Options::default(),
@@ -104,6 +107,7 @@ impl Parts {
             grpc: Port::At(common.listen.grpc(grpc_port)),
             admin: Port::At(common.listen.admin(admin_port)),
             limits: common.serving.limits(),
+            limiting: common.limiting.clone(),
             ..parts
         })
     }

@@ -11,8 +11,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 mod address;
+mod limiting;
+mod network;
+mod quota;
 
 pub use address::{Address, Secret};
+pub use limiting::{Away, Limiting, Trusted};
+pub use network::{Network, NotNetwork};
+pub use quota::{NotQuota, Quota};
 
 /// Settings that contradict each other or what is there.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -39,6 +45,9 @@ pub struct Common {
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
+    /// How often somebody may ask.
+    #[command(flatten)]
+    pub limiting: Limiting,
     /// What it logs.
     #[command(flatten)]
     pub logging: Logging,
@@ -206,7 +215,7 @@ impl Common {
     /// The settings as they are understood, secrets starred; a service with settings of its own
     /// adds them with [`Shown::line`]. The ports are the defaults of this service.
     pub fn shown(&self, grpc_port: u16, admin_port: u16) -> Shown {
-        Shown::default()
+        let shown = Shown::default()
             .line("grpc-addr", self.listen.grpc(grpc_port))
             .line("admin-addr", self.listen.admin(admin_port))
             .line("remote", &self.seams.remote)
@@ -215,7 +224,9 @@ impl Common {
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
-            .line("call-timeout-ms", self.serving.call_timeout_ms)
+            .line("call-timeout-ms", self.serving.call_timeout_ms);
+        self.limiting
+            .show(shown)
             .line("log-format", word(self.logging.log_format))
             .line("log", &self.logging.log)
     }
@@ -302,6 +313,13 @@ mod tests {
             ("--embedded", "maybe"),
             ("--drain-seconds", "-1"),
             ("--log-format", "xml"),
+            ("--rate-limit-ip", "100"),
+            ("--rate-burst-ip", "0"),
+            ("--rate-limit-user", "100/fortnight"),
+            ("--rate-limit-user-header", "my header"),
+            ("--rate-limit-away", "panic"),
+            ("--trusted-proxies", "10.0.0.0/8,10.0.0.1/8"),
+            ("--trusted-header", "via"),
         ] {
             let error = parsed(&[&format!("{flag}={value}")]).expect_err(flag);
             assert!(error.to_string().contains(flag), "{error}");
@@ -352,12 +370,18 @@ mod tests {
             "--remote=redis://:hush@r:6379",
             "--grpc-addr=:1",
             "--larder-admin-addr=:2",
+            "--rate-limit-ip=100/s",
+            "--trusted-proxies=10.0.0.0/8,::1",
         ];
         let text = parsed(&flags).expect("flags").shown(7101, 9101).to_string();
         for line in [
             "grpc-addr = 0.0.0.0:1\n",
             "admin-addr = 0.0.0.0:2\n",
             "remote = redis://:***@r:6379\n",
+            "rate-limit-ip = 100/s\n",
+            "rate-burst-ip = 100\n",
+            "rate-limit-user = none\n",
+            "trusted-proxies = 10.0.0.0/8,::1/128\n",
         ] {
             assert!(text.contains(line), "{line} is missing in {text}");
         }

@@ -5,12 +5,13 @@
 //! [`shutdown::requested`]. In between, a call passes through
 //!
 //! 1. [`coalesce`]: many replies of a connection leave in one system call;
-//! 2. [`shortcut`]: what can be answered at once is, and goes no further;
-//! 3. [`metrics`]: every call is counted and timed, whatever becomes of it;
-//! 4. [`streams`]: open answers end when the process drains;
-//! 5. [`refusal`]: what the transport refuses is said in the same words as everything else;
-//! 6. [`admission`]: too many at once are turned away;
-//! 7. [`deadline`]: and none takes longer than its caller waits;
+//! 2. [`warden`]: who asks too often is turned away, if somebody is there to say so;
+//! 3. [`shortcut`]: what can be answered at once is, and goes no further;
+//! 4. [`metrics`]: every call is counted and timed, whatever becomes of it;
+//! 5. [`streams`]: open answers end when the process drains;
+//! 6. [`refusal`]: what the transport refuses is said in the same words as everything else;
+//! 7. [`admission`]: too many at once are turned away;
+//! 8. [`deadline`]: and none takes longer than its caller waits;
 //!
 //! and comes to the service, which says what is wrong with [`status`] and reaches others through
 //! a [`client`].
@@ -34,3 +35,4 @@ pub mod status;
 pub mod streams;
 pub mod tasks;
 pub mod telemetry;
+pub mod warden;

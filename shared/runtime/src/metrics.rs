@@ -102,10 +102,10 @@ impl Metrics {
         text
     }
 
-    /// Counts a call that was answered at once, and well.
-    pub(crate) fn answered(&self, path: &str, took: Duration) {
+    /// Counts a call that was answered before it came to the layer.
+    pub(crate) fn answered(&self, path: &str, code: Code, took: Duration) {
         let method = self.methods.get(path).unwrap_or(&self.other);
-        method.record(Code::Ok, took);
+        method.record(code, took);
     }
 
     fn begin(&self, path: &str) -> Call {

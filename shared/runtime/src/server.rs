@@ -4,6 +4,7 @@ use crate::coalesce::Coalesced;
 use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 use crate::tasks::Tasks;
+use crate::warden::{self, Warden};
 use crate::{admission, deadline, listen, refusal, shortcut, streams};
 use axum::response::IntoResponse;
 use futures_util::{Stream, stream};
@@ -81,6 +82,7 @@ pub struct Server {
     services: Vec<&'static str>,
     metrics: Arc<Metrics>,
     shortcut: shortcut::Place,
+    warden: Option<Arc<dyn Warden>>,
     draining: CancellationToken,
 }
 
@@ -113,6 +115,7 @@ impl Server {
             services: Vec::new(),
             metrics: Arc::new(Metrics::new(&known).map_err(Error::Descriptors)?),
             shortcut: shortcut::Place::default(),
+            warden: None,
             draining: CancellationToken::new(),
         })
     }
@@ -131,6 +134,13 @@ impl Server {
     {
         self.routes = self.routes.add_service(service);
         self.services.push(S::NAME);
+        self
+    }
+
+    /// Has every call admitted first, cached answers included.
+    #[must_use]
+    pub fn warden(mut self, warden: Arc<dyn Warden>) -> Self {
+        self.warden = Some(warden);
         self
     }
 
@@ -205,6 +215,7 @@ impl Server {
             while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
         });
         let layers = ServiceBuilder::new()
+            .layer(warden::layer(self.warden, self.metrics.clone()))
             .layer(shortcut::layer(self.shortcut, self.metrics.clone()))
             .layer(metrics::layer(self.metrics))
             .layer(streams::layer(self.draining.clone()))

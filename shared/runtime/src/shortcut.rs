@@ -24,8 +24,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::util::Oneshot;
 use tower::{Layer, Service, ServiceExt as _};
 
@@ -196,7 +196,9 @@ impl<S> Asked<S> {
         let shortcut = self.shortcut();
         let reply = shortcut.and_then(|shortcut| shortcut.answer(path, metadata, message));
         if reply.is_some() {
-            self.ways.metrics.answered(path, self.began.elapsed());
+            self.ways
+                .metrics
+                .answered(path, Code::Ok, self.began.elapsed());
         }
         Poll::Ready(reply)
     }
@@ -350,6 +352,17 @@ pin_project! {
         Short { body: Option<Bytes>, open: bool },
         /// What the server answers.
         Long { #[pin] body: B },
+    }
+}
+
+/// An answer that is all headers.
+impl<B> Default for ShortenedBody<B> {
+    fn default() -> Self {
+        let frames = FrameSource::Short {
+            body: None,
+            open: false,
+        };
+        Self { frames }
     }
 }
 

@@ -71,7 +71,7 @@ struct Counts {
 pub struct Guard {
     remote: Arc<dyn Remote>,
     timeout: Duration,
-    /// `get`, `lock` and `unlock`.
+    /// `get`, `lives`, `lock` and `unlock`.
     reads: Breaker,
     /// `set` and `remove`.
     stores: Breaker,
@@ -161,6 +161,13 @@ impl Remote for Guard {
 
     fn set<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(&self.stores, self.remote.set(items)))
+    }
+
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(self.call(&self.reads, self.remote.lives(keys)))
     }
 
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {

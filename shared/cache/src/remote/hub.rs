@@ -242,6 +242,19 @@ impl Remote for Hub {
         Box::pin(self.call(move |inner, now| items.iter().for_each(|item| inner.set(item, now))))
     }
 
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(self.call(move |inner, now| {
+            let life = |key: &String| {
+                let left = inner.shelf.expires(key)?.since(now);
+                (!left.is_zero()).then_some(left)
+            };
+            keys.iter().map(life).collect()
+        }))
+    }
+
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(move |inner, _| keys.iter().for_each(|key| inner.shelf.remove(key))))
     }

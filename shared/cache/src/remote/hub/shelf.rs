@@ -46,6 +46,11 @@ impl Shelf {
         self.slots.get(key).map(|slot| &slot.value)
     }
 
+    /// When the value's life is over.
+    pub(super) fn expires(&self, key: &str) -> Option<Stamp> {
+        self.slots.get(key).map(|slot| slot.expires)
+    }
+
     /// Keeps the value, and drops what was set longest ago when there is no room.
     pub(super) fn set(&mut self, key: &str, value: Bytes, expires: Stamp) {
         self.remove(key);

@@ -104,6 +104,18 @@ impl Remote for Cluster {
         })
     }
 
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(async move {
+            let asked = keys.iter().map(|key| words::life(key));
+            let answers = self.each(self.reads, strs(keys), asked).await?;
+            let lives = answers.into_iter().map(|answer| words::left(answer?));
+            reached(lives.collect(), || None)
+        })
+    }
+
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let removals = keys

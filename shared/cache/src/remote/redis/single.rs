@@ -79,6 +79,16 @@ impl Remote for Single {
         })
     }
 
+    fn lives<'a>(
+        &'a self,
+        keys: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
+        Box::pin(async move {
+            let answers = self.many(keys.iter().map(|key| words::life(key))).await?;
+            answers.into_iter().map(words::left).collect()
+        })
+    }
+
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             if keys.is_empty() {

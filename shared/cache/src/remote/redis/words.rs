@@ -23,6 +23,10 @@ pub(super) fn set(item: &Item) -> Cmd {
     })
 }
 
+pub(super) fn life(key: &str) -> Cmd {
+    command("PTTL", |pttl| pttl.arg(key))
+}
+
 /// UNLINK would free large values elsewhere, but Redis before 4 and some of its relatives do not
 /// know it.
 pub(super) fn remove(keys: &[String]) -> Cmd {
@@ -84,6 +88,14 @@ pub(super) fn found(answer: Value) -> Result<Option<Bytes>, Error> {
 pub(super) fn found_many(answer: Value, length: usize) -> Result<Vec<Option<Bytes>>, Error> {
     match accepted(answer)? {
         Value::Array(values) if values.len() == length => values.into_iter().map(found).collect(),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// What PTTL said; a negative number stands for a key that is not there or stays for ever.
+pub(super) fn left(answer: Value) -> Result<Option<Duration>, Error> {
+    match accepted(answer)? {
+        Value::Int(millis) => Ok(u64::try_from(millis).ok().map(Duration::from_millis)),
         other => Err(unexpected(&other)),
     }
 }
