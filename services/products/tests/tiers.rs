@@ -57,7 +57,10 @@ async fn reads_are_coherent(home: Home, tiers: Tiers, tier: &str) -> Result<()> 
         let token = token(written.metadata());
         let own = [("larder-token", token.as_str())];
         let seen = there.get_asking("kettle", &own).await?.into_inner();
-        assert_eq!((seen.stock, seen.version), (stock, written.get_ref().version));
+        assert_eq!(
+            (seen.stock, seen.version),
+            (stock, written.get_ref().version)
+        );
         let seen = there.list(list.clone(), &own).await?.into_inner();
         assert_eq!(seen.products[0].stock, stock);
     }

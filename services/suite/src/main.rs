@@ -1,15 +1,21 @@
 //! `larder`: everything on one machine, and the operator's command line.
 //!
 //! Owns no logic of the services: [`up`] starts them side by side in this process, [`load`] has
-//! them fill their databases, and [`replay`] drives them from outside, as any client would, and
-//! holds what they answer against what they promise. Reading order: [`services`] is what the
+//! them fill their databases, [`replay`] drives them from outside, as any client would, and holds
+//! what they answer against what they promise, and [`bench`] measures what the cache brings. Reading order: [`services`] is what the
 //! suite consists of, and everything else follows the command line.
 
+mod bench;
+mod chance;
+mod history;
 mod load;
 mod output;
+mod prepare;
 mod progress;
 mod replay;
+mod scrape;
 mod services;
+mod target;
 mod trace;
 mod up;
 
@@ -37,6 +43,8 @@ enum Command {
     Up(up::Settings),
     /// Fills the databases with sample data.
     Load(load::Settings),
+    /// Measures the suite with its cache and without.
+    Bench(bench::Settings),
     /// Drives the suite with an access trace, and checks that no answer is too old.
     Replay(replay::Settings),
 }
@@ -66,6 +74,7 @@ fn run() -> anyhow::Result<()> {
         match command {
             Command::Up(settings) => up::run(settings).await,
             Command::Load(settings) => load::run(settings).await,
+            Command::Bench(settings) => bench::run(settings).await,
             Command::Replay(settings) => replay::run(settings).await,
         }
     })
@@ -76,6 +85,7 @@ fn run() -> anyhow::Result<()> {
 fn parse() -> Cli {
     let quiet = |command: clap::Command| command.mut_arg("log", |arg| arg.default_value("warn"));
     let command = Cli::command()
+        .mut_subcommand("bench", quiet)
         .mut_subcommand("load", quiet)
         .mut_subcommand("replay", quiet);
     let matches = command.get_matches();
@@ -87,6 +97,7 @@ impl Command {
         match self {
             Self::Up(settings) => &settings.logging,
             Self::Load(settings) => &settings.logging,
+            Self::Bench(settings) => &settings.logging,
             Self::Replay(settings) => &settings.logging,
         }
     }
@@ -96,6 +107,7 @@ impl Command {
         match self {
             Self::Up(settings) => settings.print_config.then(|| settings.shown()),
             Self::Load(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Bench(settings) => settings.print_config.then(|| settings.shown()),
             Self::Replay(settings) => settings.print_config.then(|| settings.shown()),
         }
     }

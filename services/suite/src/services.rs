@@ -4,9 +4,10 @@
 //! on Redis each has connections of its own, so that replicas in one process are to each other
 //! what processes are.
 
-use crate::replay::Replica;
+use crate::target::Replica;
 use anyhow::{Context as _, bail};
 use clap::builder::{RangedI64ValueParser, ValueParser};
+use larder::Tiers;
 use larder::remote::{self, Remote};
 use larder_host::{Host, Parts, Port, Service, database_url};
 use larder_runtime::config::Address;
@@ -39,6 +40,15 @@ pub struct Seams {
     pub remote: Address,
     /// The database.
     pub database: Address,
+}
+
+/// How replicas cache.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Caching {
+    /// In which tiers.
+    pub tiers: Tiers,
+    /// What names in the remote tier begin with, where it is not what it always is.
+    pub namespace: Option<String>,
 }
 
 /// Which ports replicas take.
@@ -81,6 +91,7 @@ pub struct Suite {
     running: Vec<Running>,
     tasks: Tasks,
     limits: server::Limits,
+    caching: Caching,
     failed: mpsc::Sender<anyhow::Error>,
     failure: mpsc::Receiver<anyhow::Error>,
 }
@@ -127,7 +138,17 @@ impl Suite {
 
     /// Starts replicas of products alone, on free ports.
     pub async fn of_products(seams: &Seams, replicas: u8) -> anyhow::Result<Self> {
+        Self::of_products_caching(seams, replicas, Caching::default()).await
+    }
+
+    /// The same, caching like this.
+    pub async fn of_products_caching(
+        seams: &Seams,
+        replicas: u8,
+        caching: Caching,
+    ) -> anyhow::Result<Self> {
         let mut suite = Self::empty(server::Limits::default());
+        suite.caching = caching;
         suite
             .start_these(&[Kind::Products], seams, replicas, Ports::Free)
             .await?;
@@ -140,6 +161,7 @@ impl Suite {
             running: Vec::new(),
             tasks: Tasks::new(),
             limits,
+            caching: Caching::default(),
             failed,
             failure,
         }
@@ -226,6 +248,10 @@ impl Suite {
             for replica in 1..=replicas {
                 let mut parts = Parts::new(remotes.next()?, seams.database.clone());
                 parts.limits = self.limits;
+                parts.tiers = self.caching.tiers;
+                if let Some(namespace) = &self.caching.namespace {
+                    parts.namespace.clone_from(namespace);
+                }
                 (parts.grpc, parts.admin) = ports.of(kind, replica).await?;
                 match kind {
                     Kind::Profiles => {
