@@ -27,7 +27,8 @@ th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:6
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:0;font-size:.88rem}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.8rem 1rem;font-size:.85rem}
-li{margin:.35rem 0}";
+li{margin:.35rem 0}
+@media (max-width:640px){.card svg{font-size:17px}}";
 
 /// The page.
 pub fn render(report: &Report) -> String {

@@ -8,10 +8,10 @@ use maud::{Markup, PreEscaped, html};
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 36.0;
+const BOTTOM: f64 = 42.0;
 
 /// The colours, in light and in dark; `--none`, `--l2`, `--both` and `--target` are the modes',
 /// and the tiers of a mode have those of the mode that they came with.

@@ -321,15 +321,12 @@ impl Ratio {
     }
 }
 
-/// The middle, the least and the greatest; of an even number the higher of the two in the middle.
+/// The middle, the least and the greatest; of an even number the mean of the two in the middle.
 fn middle(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or_default();
-    [
-        at(values.len() / 2),
-        at(0),
-        at(values.len().saturating_sub(1)),
-    ]
+    let last = values.len().saturating_sub(1);
+    [(at(last / 2) + at(last.div_ceil(2))) / 2.0, at(0), at(last)]
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {

@@ -43,7 +43,8 @@ pub struct Settings {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub products: u32,
     /// How skewed their popularity is: the θ of a zipfian distribution, 0 for not at all.
-    #[arg(long, value_name = "THETA", default_value_t = 0.99, value_parser = theta)]
+    #[arg(long, value_name = "THETA", default_value_t = 0.99, value_parser = theta,
+        allow_negative_numbers = true)]
     pub zipf: f64,
     /// Products in the order of an access trace instead: see `larder replay`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["zipf", "products"])]
