@@ -49,7 +49,7 @@ impl Block {
 
 fn is_free(offset: u16) -> bool {
     let ports = [7000, 9000].into_iter().flat_map(|base| {
-        (1..=3).flat_map(move |service| (1..=2).map(move |replica| base + 100 * service + replica))
+        (1..=4).flat_map(move |service| (1..=2).map(move |replica| base + 100 * service + replica))
     });
     ports
         .into_iter()

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use larder_proto::comments::v1::comment_service_client::CommentServiceClient;
 use larder_proto::products::v1::product_service_client::ProductServiceClient;
 use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
+use larder_proto::reports::v1::report_service_client::ReportServiceClient;
 use larder_testkit::process::{Process, Program, Signal};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -108,7 +109,7 @@ pub struct Suite {
     block: Block,
 }
 
-/// The services, in the order of their ports.
+/// The services that own entities, in the order of their ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Who people are.
@@ -118,6 +119,9 @@ pub enum Kind {
     /// What people say about it.
     Comments = 3,
 }
+
+/// The service of reports, which owns none, and is the last.
+const REPORTS: u16 = 4;
 
 /// One replica of one service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,12 +135,16 @@ pub struct Replica {
 impl Suite {
     /// A replica, counted from 1.
     pub fn replica(&self, kind: Kind, replica: u8) -> Replica {
+        self.at(kind as u16, replica)
+    }
+
+    fn at(&self, service: u16, replica: u8) -> Replica {
         assert!(
             (1..=self.replicas).contains(&replica),
             "there is no replica {replica}"
         );
         let at = |base: u16| {
-            let port = base + 100 * kind as u16 + u16::from(replica) + self.block.offset;
+            let port = base + 100 * service + u16::from(replica) + self.block.offset;
             (Ipv4Addr::LOCALHOST, port).into()
         };
         Replica {
@@ -160,12 +168,17 @@ impl Suite {
         CommentServiceClient::new(self.replica(Kind::Comments, replica).channel())
     }
 
+    /// A replica of reports, counted from 1.
+    pub fn reports(&self, replica: u8) -> ReportServiceClient<Channel> {
+        ReportServiceClient::new(self.at(REPORTS, replica).channel())
+    }
+
     /// Waits until every replica is ready.
     pub async fn ready(&self) -> Result<()> {
-        for kind in [Kind::Profiles, Kind::Products, Kind::Comments] {
+        for service in 1..=REPORTS {
             for replica in 1..=self.replicas {
                 self.process
-                    .wait_ready(self.replica(kind, replica).admin, READY)
+                    .wait_ready(self.at(service, replica).admin, READY)
                     .await?;
             }
         }

@@ -125,7 +125,10 @@ impl Backends {
 /// .await?;
 /// # Ok(()) }
 /// ```
-pub async fn read<T>(ask: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
+pub async fn read<T, F>(ask: impl Fn() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
     match ask().await {
         Err(status) if found_nobody(&status) => ask().await,
         outcome => outcome,

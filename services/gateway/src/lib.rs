@@ -3,10 +3,14 @@
 //! Owns no tables and keeps no truth: every answer is made of what the services say, and carries
 //! their word on how fresh it is. Never touches a database. Reading order: [`routes`] (JSON),
 //! [`pages`] (HTML), [`problem`] (what is said when something is wrong), [`layers`] (what every
-//! request passes through on its way there), [`backends`] (the way to the services) and `serve.rs`
+//! request passes through on its way there), [`backends`] (the way to the services), [`document`]
+//! (an answer that may be kept, and what says whether a copy of it is still good) and `serve.rs`
 //! (connections, and how they end).
 
 pub mod backends;
+pub mod coding;
+pub mod conditional;
+pub mod document;
 pub mod layers;
 pub mod metrics;
 pub mod pages;
@@ -17,14 +21,16 @@ pub mod settings;
 
 use axum::Router;
 use backends::Backends;
+use larder::Larder;
 use larder::remote::Remote;
 use larder_runtime::admin::Admin;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
 use larder_runtime::tasks::Tasks;
 use metrics::Metrics;
+use pages::Pages;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -41,6 +47,8 @@ pub struct Parts {
     pub remote: Arc<dyn Remote>,
     /// The bounds of requests, and how it ends.
     pub limits: Limits,
+    /// How pages name themselves, and how long others may keep them.
+    pub pages: pages::Settings,
 }
 
 /// What handlers reach: `axum::extract::State` of every route. Clones share everything.
@@ -58,6 +66,7 @@ pub struct Gateway {
     admin: Admin,
     readiness: Readiness,
     metrics: Arc<Metrics>,
+    pages: Arc<Pages>,
     routes: Router,
     limits: Limits,
 }
@@ -68,15 +77,21 @@ impl Gateway {
         let readiness = Readiness::new();
         let metrics = Arc::new(Metrics::default());
         let state = State {
-            backends: parts.backends,
-            remote: parts.remote,
+            backends: parts.backends.clone(),
+            remote: parts.remote.clone(),
         };
+        // It has no source: nothing is cached here but what is rendered.
+        let larder = Larder::builder(parts.remote).build();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT));
+        let site = parts.pages.site(http.local_addr().unwrap_or(loopback));
+        let pages = Arc::new(Pages::new(parts.backends, parts.pages, site, &larder));
         Self {
             http,
             admin: Admin::on(admin, &readiness),
             readiness,
-            routes: layers::stack(all(), &state, &metrics, parts.limits).with_state(state),
+            routes: layers::stack(all(&pages), &state, &metrics, parts.limits).with_state(state),
             metrics,
+            pages,
             limits: parts.limits,
         }
     }
@@ -99,8 +114,11 @@ impl Gateway {
     /// Runs until `stop`, and then ends in order, as a gRPC server does: see
     /// [`larder_runtime::server::Server::serve`].
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let (tasks, metrics) = (Tasks::new(), self.metrics);
-        self.admin.collect(move || metrics.render()).start(&tasks);
+        let (tasks, metrics, pages) = (Tasks::new(), self.metrics, self.pages);
+        self.admin
+            .collect(move || metrics.render())
+            .collect(move || pages.press().render())
+            .start(&tasks);
         serve::serve(
             self.http,
             self.routes,
@@ -114,10 +132,11 @@ impl Gateway {
 }
 
 /// Everything that is answered, before any layer.
-fn all() -> Router<State> {
+fn all(pages: &Arc<Pages>) -> Router<State> {
+    let missing = pages.clone();
     Router::new()
         .merge(routes::routes())
-        .merge(pages::routes())
-        .fallback(problem::not_found)
+        .merge(pages::routes(pages.clone()))
+        .fallback(move |uri, headers| async move { missing.nothing_at(uri, &headers).await })
         .method_not_allowed_fallback(problem::method_not_allowed)
 }

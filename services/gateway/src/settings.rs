@@ -1,7 +1,7 @@
 //! What the gateway's process can be told.
 
-use crate::Parts;
 use crate::backends::{Addresses, Backends};
+use crate::{Parts, pages};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use larder::remote;
@@ -31,6 +31,9 @@ pub struct Settings {
     /// Whether the shared tier may be embedded in this process; with `deny` the start fails if it is.
     #[arg(long, env = "LARDER_EMBEDDED", value_enum, default_value_t = Embedded::Allow)]
     pub embedded: Embedded,
+    /// How pages name themselves, and how long others may keep them.
+    #[command(flatten)]
+    pub pages: pages::Settings,
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
@@ -105,6 +108,7 @@ impl Settings {
             backends: Backends::new(&self.services)?,
             remote: remote.context("--remote (REDIS_URL) cannot be used")?,
             limits: self.serving.limits(),
+            pages: self.pages.clone(),
         })
     }
 
@@ -121,6 +125,10 @@ impl Settings {
             .line("reports", &self.services.reports)
             .line("remote", &self.remote)
             .line("embedded", word(format!("{:?}", self.embedded)))
+            .line("public-url", self.pages.site(http))
+            .line("currency", self.pages.currency.as_str())
+            .line("page-max-age-seconds", self.pages.page_max_age_seconds)
+            .line("page-stale-seconds", self.pages.page_stale_seconds)
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)

@@ -10,6 +10,7 @@ use clap::Args;
 use larder::remote;
 use larder_host::{Opening, Parts, Service};
 use larder_journal::Journal;
+use larder_reports::Reports;
 use larder_runtime::config::{Address, Logging, Shown};
 use serde::Serialize;
 use std::fmt;
@@ -42,6 +43,14 @@ pub struct Settings {
         default_value_t = 10_000
     )]
     comments: u64,
+    /// How many orders there shall be, of those products by those profiles, in 2025 and 2026.
+    #[arg(
+        long,
+        env = "LARDER_ORDERS",
+        value_name = "N",
+        default_value_t = 20_000
+    )]
+    orders: u64,
     /// What they are like: the same for the same seed.
     #[arg(long, env = "LARDER_SEED", value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -72,6 +81,7 @@ impl Settings {
             .line("profiles", self.profiles)
             .line("products", self.products)
             .line("comments", self.comments)
+            .line("orders", self.orders)
             .line("seed", self.seed)
             .line("database", &self.database)
             .line("log", &self.logging.log)
@@ -84,15 +94,18 @@ struct Written {
     profiles: u64,
     products: u64,
     comments: u64,
+    orders: u64,
     seconds: f64,
 }
 
-/// Loads all three, one after the other: a comment has an author and a product.
+/// Loads all four, one after the other: a comment has an author and a product, and an order a
+/// customer and a product.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let Settings {
         profiles,
         products,
         comments,
+        orders,
         seed,
         database,
         ..
@@ -116,10 +129,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let made_comments = made_comments.await.context("loading comments")?;
     progress.finish();
 
+    let journal = open(&Reports::detached(), database).await?;
+    let (progress, spread) = (bar(*orders, "orders"), (*products, *profiles));
+    let made_orders = larder_reports::sample::load(&journal, *orders, spread, *seed, |n| {
+        progress.set_position(n);
+    });
+    let made_orders = made_orders.await.context("loading orders")?;
+    progress.finish();
+
     settings.output.print(&Written {
         profiles: made_profiles,
         products: made_products,
         comments: made_comments,
+        orders: made_orders,
         seconds: began.elapsed().as_secs_f64(),
     })
 }
@@ -136,7 +158,7 @@ pub async fn load_products(database: &Address, count: u64, seed: u64) -> anyhow:
 }
 
 /// Opens a service's database with everything in it that the service itself would make.
-async fn open(service: &impl Service, database: &Address) -> anyhow::Result<Journal> {
+pub async fn open(service: &impl Service, database: &Address) -> anyhow::Result<Journal> {
     let remote = remote::open("hub:").context("an embedded remote tier")?;
     let opening = Opening::of(&Parts::new(remote, database.clone()));
     let journal = opening.journal(service).await;
@@ -149,12 +171,14 @@ impl fmt::Display for Written {
             profiles,
             products,
             comments,
+            orders,
             seconds,
         } = self;
         let took = Duration::from_secs_f64(*seconds);
         writeln!(
             f,
-            "{profiles} profiles, {products} products and {comments} comments made in {took:.1?}"
+            "{profiles} profiles, {products} products, {comments} comments and {orders} orders \
+             made in {took:.1?}"
         )
     }
 }

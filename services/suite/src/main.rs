@@ -1,13 +1,16 @@
 //! `larder`: everything on one machine, and the operator's command line.
 //!
-//! Owns no logic of the services: [`up`] starts them side by side in this process, [`load`] has
-//! them fill their databases, [`replay`] drives them from outside, as any client would, and holds
-//! what they answer against what they promise, and [`bench`] measures what the cache brings. Reading order: [`services`] is what the
-//! suite consists of, and everything else follows the command line.
+//! Owns no logic of the services: [`up`] starts them side by side in this process, [`load`] and
+//! [`import`] have them fill their databases, [`replay`] drives them from outside, as any client
+//! would, and holds what they answer against what they promise, [`bench`] measures what their
+//! caches bring, and [`cache`] asks these caches. Reading order: [`services`] is what the suite
+//! consists of, and everything else follows the command line.
 
 mod bench;
+mod cache;
 mod chance;
 mod history;
+mod import;
 mod load;
 mod output;
 mod prepare;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Larder: profiles, products and comments over a cache that keeps its promise.
+/// Larder: profiles, products, comments and reports over a cache that keeps its promise.
 #[derive(Parser)]
 #[command(name = "larder", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -45,8 +48,12 @@ enum Command {
     Load(load::Settings),
     /// Measures the suite with its cache and without.
     Bench(bench::Settings),
+    /// Records the orders of a file.
+    Import(import::Settings),
     /// Drives the suite with an access trace, and checks that no answer is too old.
     Replay(replay::Settings),
+    /// Looks at the caches of a running suite, corrects them, and watches them.
+    Cache(cache::Settings),
 }
 
 fn main() -> ExitCode {
@@ -54,7 +61,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("larder: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<cache::Inconsistent>() {
+                // What was asked is answered, and the answer is bad news.
+                true => ExitCode::from(3),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -75,7 +86,9 @@ fn run() -> anyhow::Result<()> {
             Command::Up(settings) => up::run(settings).await,
             Command::Load(settings) => load::run(settings).await,
             Command::Bench(settings) => bench::run(settings).await,
+            Command::Import(settings) => import::run(settings).await,
             Command::Replay(settings) => replay::run(settings).await,
+            Command::Cache(settings) => cache::run(settings).await,
         }
     })
 }
@@ -87,7 +100,9 @@ fn parse() -> Cli {
     let command = Cli::command()
         .mut_subcommand("bench", quiet)
         .mut_subcommand("load", quiet)
-        .mut_subcommand("replay", quiet);
+        .mut_subcommand("import", quiet)
+        .mut_subcommand("replay", quiet)
+        .mut_subcommand("cache", quiet);
     let matches = command.get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
@@ -98,7 +113,9 @@ impl Command {
             Self::Up(settings) => &settings.logging,
             Self::Load(settings) => &settings.logging,
             Self::Bench(settings) => &settings.logging,
+            Self::Import(settings) => &settings.logging,
             Self::Replay(settings) => &settings.logging,
+            Self::Cache(settings) => &settings.logging,
         }
     }
 
@@ -108,7 +125,9 @@ impl Command {
             Self::Up(settings) => settings.print_config.then(|| settings.shown()),
             Self::Load(settings) => settings.print_config.then(|| settings.shown()),
             Self::Bench(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Import(settings) => settings.print_config.then(|| settings.shown()),
             Self::Replay(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Cache(settings) => settings.print_config.then(|| settings.shown()),
         }
     }
 }

@@ -10,7 +10,8 @@ use clap::builder::{RangedI64ValueParser, ValueParser};
 use larder::Tiers;
 use larder::remote::{self, Remote};
 use larder_host::{Host, Parts, Port, Service, database_url};
-use larder_runtime::config::Address;
+use larder_reports::Reports;
+use larder_runtime::config::{Address, Upkeep};
 use larder_runtime::readiness::Readiness;
 use larder_runtime::tasks::Tasks;
 use larder_runtime::{client, listen, server};
@@ -70,6 +71,8 @@ pub enum Kind {
     Products = 2,
     /// What people say about it.
     Comments = 3,
+    /// What was sold of it.
+    Reports = 4,
 }
 
 /// A replica that runs in this process.
@@ -92,6 +95,8 @@ pub struct Suite {
     tasks: Tasks,
     limits: server::Limits,
     caching: Caching,
+    /// See [`Upkeep`].
+    compare_every: Option<Duration>,
     failed: mpsc::Sender<anyhow::Error>,
     failure: mpsc::Receiver<anyhow::Error>,
 }
@@ -129,9 +134,16 @@ impl Suite {
         replicas: u8,
         ports: Ports,
         limits: server::Limits,
+        upkeep: Upkeep,
     ) -> anyhow::Result<Self> {
         let mut suite = Self::empty(limits);
-        let all = [Kind::Profiles, Kind::Products, Kind::Comments];
+        suite.compare_every = upkeep.compare_every();
+        let all = [
+            Kind::Profiles,
+            Kind::Products,
+            Kind::Comments,
+            Kind::Reports,
+        ];
         suite.start_these(&all, seams, replicas, ports).await?;
         Ok(suite)
     }
@@ -162,6 +174,7 @@ impl Suite {
             tasks: Tasks::new(),
             limits,
             caching: Caching::default(),
+            compare_every: None,
             failed,
             failure,
         }
@@ -252,6 +265,7 @@ impl Suite {
                 if let Some(namespace) = &self.caching.namespace {
                     parts.namespace.clone_from(namespace);
                 }
+                parts.timing.compare_every = self.compare_every;
                 (parts.grpc, parts.admin) = ports.of(kind, replica).await?;
                 match kind {
                     Kind::Profiles => {
@@ -263,7 +277,12 @@ impl Suite {
                         self.host(kind, replica, service, parts).await?;
                     }
                     Kind::Comments => {
-                        let service = larder_comments::Comments::new(self.profiles()?);
+                        let service = larder_comments::Comments::new(self.way_to(Kind::Profiles)?);
+                        self.host(kind, replica, service, parts).await?;
+                    }
+                    Kind::Reports => {
+                        let products = self.way_to(Kind::Products)?;
+                        let service = Reports::new(products, larder_reports::WARM_AT.parse()?);
                         self.host(kind, replica, service, parts).await?;
                     }
                 }
@@ -272,21 +291,15 @@ impl Suite {
         Ok(())
     }
 
-    /// The way to the profiles of this suite.
-    fn profiles(&self) -> anyhow::Result<client::Client> {
-        let profiles = self
-            .running
-            .iter()
-            .filter(|running| running.kind == Kind::Profiles);
-        let urls: Vec<_> = profiles
+    /// The way to a service of this suite.
+    fn way_to(&self, kind: Kind) -> anyhow::Result<client::Client> {
+        let replicas = self.running.iter().filter(|running| running.kind == kind);
+        let urls: Vec<_> = replicas
             .map(|running| format!("http://{}", running.grpc))
             .collect();
         let limits = client::Limits::default();
-        Ok(client::Client::new(
-            "the profiles of this suite",
-            &urls.join(","),
-            limits,
-        )?)
+        let name = "a service of this suite";
+        Ok(client::Client::new(name, &urls.join(","), limits)?)
     }
 
     async fn host<S: Service>(

@@ -3,7 +3,7 @@
 use crate::output::Output;
 use crate::services::{self, Kind, Ports, Seams, Suite};
 use clap::Args;
-use larder_runtime::config::{self, Logging, Serving, Shown};
+use larder_runtime::config::{self, Logging, Serving, Shown, Upkeep};
 use larder_runtime::shutdown;
 use serde::Serialize;
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct Settings {
         value_parser = services::replicas())]
     replicas: u8,
     /// Moves all ports: gRPC is at 7s0r and the admin port at 9s0r for replica r of service s
-    /// (1 profiles, 2 products, 3 comments).
+    /// (1 profiles, 2 products, 3 comments, 4 reports).
     #[arg(
         long,
         env = "LARDER_PORT_OFFSET",
@@ -31,6 +31,9 @@ pub struct Settings {
     /// How it serves and how it ends.
     #[command(flatten)]
     serving: Serving,
+    /// What it does behind its answers.
+    #[command(flatten)]
+    upkeep: Upkeep,
     /// How the addresses are printed.
     #[arg(long, env = "LARDER_OUTPUT", value_enum, default_value_t = Output::Human)]
     output: Output,
@@ -58,6 +61,7 @@ impl Settings {
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
+            .line("compare-per-second", self.upkeep.compare_per_second)
             .line(
                 "log-format",
                 format!("{:?}", self.logging.log_format).to_lowercase(),
@@ -77,7 +81,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         Ports::Offset(settings.port_offset),
         settings.serving.limits(),
     );
-    let mut suite = Suite::start(&seams, settings.replicas, ports, limits).await?;
+    let upkeep = settings.upkeep;
+    let mut suite = Suite::start(&seams, settings.replicas, ports, limits, upkeep).await?;
     let outcome = tokio::select! {
         asked = shutdown::requested() => asked.map_err(Into::into),
         error = serve(&mut suite, &settings) => Err(error),

@@ -3,10 +3,11 @@
 use crate::clock::Stamp;
 use crate::entry::{Entry, Value};
 use crate::fill::Fill;
-use crate::flight::{Flight, Landing, Landings, Terms};
+use crate::flight::{Boarding, Flight, Landing, Landings, Terms};
 use crate::judge::{self, Verdict};
 use crate::key::Key;
 use crate::keyspace::Inner;
+use crate::measure::hot::Hot;
 use crate::read::{Answer, Error, Freshness, Origin, Read};
 use crate::snapshot::Token;
 use crate::source::Source;
@@ -46,6 +47,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// Cancel-safe: a load that others wait for too goes on without this caller.
     #[inline]
     pub async fn get(&self, key: &K, read: &Read) -> Result<Answer<V>, Error> {
+        self.0.asked(key);
         match self.look(key, read) {
             Look::Hit(answer) => Ok(answer),
             // Boxed, so that a hit does not carry the frame of a miss.
@@ -67,7 +69,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     #[inline]
     pub fn peek(&self, key: &K, read: &Read) -> Option<Answer<V>> {
         match self.look(key, read) {
-            Look::Hit(answer) => Some(answer),
+            Look::Hit(answer) => {
+                self.0.asked(key);
+                Some(answer)
+            }
             Look::Soft(_) | Look::Miss(_) => None,
         }
     }
@@ -75,6 +80,14 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// The values of these keys, in their order: one round trip to the remote tier and one load
     /// for all that memory does not have. Fails whole if one of them fails.
     pub async fn get_many(&self, keys: &[K], read: &Read) -> Result<Vec<Answer<V>>, Error> {
+        for key in keys {
+            self.0.asked(key);
+        }
+        self.bring(keys, read).await
+    }
+
+    /// As [`Keyspace::get_many`], but nobody asked for them.
+    async fn bring(&self, keys: &[K], read: &Read) -> Result<Vec<Answer<V>>, Error> {
         let mut answers: Vec<Option<Answer<V>>> = Vec::with_capacity(keys.len());
         // The keys that memory lacks, each once, and for each place that lacks one which it is.
         let mut wanted: Vec<K> = Vec::new();
@@ -117,7 +130,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     pub async fn warm(&self, keys: &[K]) -> Result<usize, Error> {
         let mut found = 0;
         for batch in keys.chunks(WARM_BATCH) {
-            let answers = self.get_many(batch, &Read::bounded()).await?;
+            let answers = self.bring(batch, &Read::bounded()).await?;
             found += answers
                 .iter()
                 .filter(|answer| answer.value().is_some())
@@ -131,6 +144,11 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         let mut stats = self.0.counters.snapshot();
         (stats.entries, stats.bytes) = self.0.local.size();
         stats
+    }
+
+    /// The keys that were read most in this process lately, at most so many, the hottest first.
+    pub fn hot(&self, most: usize) -> Vec<Hot> {
+        self.0.measure.hot(most, self.0.now())
     }
 
     /// The keyspace's name.
@@ -346,6 +364,9 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
             let alone = attempt == ATTEMPTS || !self.0.source().core.tiers.remote();
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
+            if self.0.policy.finish_loads {
+                self.finish(&boarding);
+            }
             let flights = boarding
                 .flights
                 .iter()
@@ -371,6 +392,16 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             .into_iter()
             .map(|answer| answer.unwrap_or_else(missing))
             .collect()
+    }
+
+    /// Has the flights that this caller began carried on to their end, with or without callers.
+    fn finish(&self, boarding: &Boarding<V>) {
+        for (flight, _) in boarding.flights.iter().filter(|(_, led)| *led) {
+            let flight = flight.clone();
+            self.0.source().core.spawn_behind(async move {
+                flight.landings().await;
+            });
+        }
     }
 
     async fn landings(&self, flight: &Flight<V>, read: &Read) -> Result<Landings<V>, Error> {

@@ -31,6 +31,9 @@ use tokio::time::Instant;
 /// How long a flight waits before it looks again whether another process has stored its keys.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
+/// While locks cannot be asked for, a flight goes on asking for this part of the time that it would
+/// wait for somebody else's load: a second load costs more than that only where loads are long.
+const PERSISTENCE: u32 = 50;
 
 /// Entries up to here are put into memory before the answer.
 const FEW: usize = 8;
@@ -179,6 +182,8 @@ impl<K: Key, V: Value> Fill<K, V> {
     /// stored the value and left between our first look and now.
     async fn load_once_in_the_cluster(&mut self) {
         let give_up = Instant::now() + self.keyspace.policy.lock_wait;
+        let persistence = self.keyspace.policy.lock_wait / PERSISTENCE;
+        let mut failing_since = None;
         let mut wait = FIRST_WAIT;
         loop {
             let open = self.open();
@@ -192,7 +197,18 @@ impl<K: Key, V: Value> Fill<K, V> {
             let life = self.keyspace.policy.lock_wait.max(Duration::from_millis(1));
             let (won, values) =
                 futures_util::join!(remote.lock(&locks, owner, life), remote.get(&names));
-            let Ok(won) = won else { return };
+            let Ok(won) = won else {
+                // They may have been taken all the same.
+                let all = vec![true; locks.len()];
+                drop(Held::new(&self.keyspace, owner, locks, &all));
+                let since = *failing_since.get_or_insert_with(Instant::now);
+                if persistence <= LONGEST_WAIT || since.elapsed() >= persistence {
+                    return;
+                }
+                tokio::time::sleep(LONGEST_WAIT).await;
+                continue;
+            };
+            failing_since = None;
             let held = Held::new(&self.keyspace, owner, locks, &won);
             self.take(&open, values);
 

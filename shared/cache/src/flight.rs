@@ -1,7 +1,8 @@
 //! Single-flight: one load per key and process; whoever else wants the key waits for it.
 //!
 //! A flight is a shared future that those who wait drive together. When the one that began it
-//! goes away, the others carry it on; when all have gone, it is dropped with them.
+//! goes away, the others carry it on; when all have gone, it is dropped with them, unless the
+//! keyspace's policy wants loads finished: then a task of the process waits with them.
 //!
 //! What a flight brings is not every waiter's answer. Who called after the flight had begun
 //! judges its result by the rule, at the time of its own call (see [`Terms::serve`] and

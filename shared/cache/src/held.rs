@@ -5,9 +5,14 @@ use crate::key::Key;
 use crate::keyspace::Inner;
 use crate::remote::Remote as _;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often they are given back, if that fails at first, and the pause before it is tried again.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Advisory locks that this flight holds. Dropped, also when everybody has left the flight, they
-/// are given back; if that fails, they run out.
+/// are given back; if that fails again and again, they run out.
 pub(crate) struct Held<K: Key, V: Value> {
     keyspace: Arc<Inner<K, V>>,
     owner: u64,
@@ -39,7 +44,12 @@ impl<K: Key, V: Value> Drop for Held<K, V> {
         let (keyspace, owner) = (self.keyspace.clone(), self.owner);
         let locks = std::mem::take(&mut self.locks);
         self.keyspace.source().core.spawn_behind(async move {
-            let _ = keyspace.source().core.remote.unlock(&locks, owner).await;
+            for _ in 0..ATTEMPTS {
+                if let Ok(()) = keyspace.source().core.remote.unlock(&locks, owner).await {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         });
     }
 }

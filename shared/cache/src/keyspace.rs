@@ -9,6 +9,7 @@ use crate::flight::Flights;
 use crate::key::{Key, Tag};
 use crate::load::Load;
 use crate::local::Local;
+use crate::measure::Measure;
 use crate::parcel::Parcel;
 use crate::policy::{self, Policy};
 use crate::remote::Item;
@@ -45,6 +46,7 @@ pub(crate) struct Inner<K: Key, V: Value> {
     pub(crate) local: Local<K, V>,
     pub(crate) flights: Arc<Flights<K, V>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) measure: Measure,
     pub(crate) audit: Audit,
 }
 
@@ -87,6 +89,7 @@ impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
             flights: Arc::default(),
             audit: Audit::default(),
             counters,
+            measure: Measure::default(),
             policy: self.policy,
             loader: self.loader,
             name,
@@ -105,6 +108,12 @@ impl<K: Key, V: Value> Inner<K, V> {
 
     pub(crate) fn now(&self) -> Stamp {
         self.source().core.clock.now()
+    }
+
+    /// Somebody asked for this key.
+    #[inline]
+    pub(crate) fn asked(&self, key: &K) {
+        self.measure.read(key, || self.now());
     }
 
     pub(crate) fn text(key: &K) -> String {

@@ -139,7 +139,8 @@
 //! [`source`] with its poller and its hints. Then a read: `cache.rs` (the handle), `flight.rs`
 //! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
 //! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
-//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers. At
+//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers,
+//! `measure.rs` what is noted of reads: which keys are hot. At
 //! last the operator's side: [`operate`] (a keyspace by the text of its keys), [`inspect`] (a key
 //! in all places), [`check`] (whether copies say what the source says), [`watch`] (what goes on).
 //!
@@ -173,6 +174,7 @@ mod keyspace;
 mod larder;
 pub mod load;
 mod local;
+mod measure;
 mod memo;
 pub mod operate;
 mod parcel;
@@ -195,6 +197,7 @@ pub use key::{Key, Tag};
 pub use keyspace::KeyspaceBuilder;
 pub use larder::{Builder, Larder};
 pub use load::{Ask, Load, Loaded, Proof};
+pub use measure::hot::Hot;
 pub use memo::{Memo, Part};
 pub use operate::Operate;
 pub use policy::Policy;

@@ -56,6 +56,11 @@ pub struct Policy {
     pub soft_deadline: Duration,
     /// How long a load may take. Default 5 s.
     pub load_deadline: Duration,
+    /// Whether a load that was begun is finished and kept also when everybody who waited for it has
+    /// left, which is for loads that take longer than any one caller waits: the next one finds the
+    /// value. It ends at `load_deadline` all the same, and is left to its callers where too much is
+    /// under way behind answers already. Default off.
+    pub finish_loads: bool,
     /// How long a load waits for its turn when as many are under way as the source bears. Then a
     /// fail-safe keyspace answers its last value, and any other `Error::Overloaded`. Default
     /// 250 ms.
@@ -91,6 +96,7 @@ impl Default for Policy {
             push_bytes: 4 << 10,
             soft_deadline: Duration::from_millis(100),
             load_deadline: Duration::from_secs(5),
+            finish_loads: false,
             turn_wait: Duration::from_millis(250),
             lock_wait: Duration::from_secs(2),
             capacity_bytes: 64 << 20,

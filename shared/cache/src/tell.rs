@@ -5,6 +5,7 @@ use crate::entry::Value;
 use crate::key::{Key, Tag};
 use crate::keyspace::Inner;
 use crate::load;
+use crate::measure::hot::Hot;
 use crate::operate::Operate;
 use crate::read::{Answer, Error, Origin, Read};
 use crate::snapshot::Label;
@@ -32,6 +33,9 @@ pub trait AnyKeyspace: Operate {
 
     /// Its counters.
     fn stats(&self) -> Stats;
+
+    /// The keys that were read most in this process lately, at most so many, the hottest first.
+    fn hot(&self, most: usize) -> Vec<Hot>;
 
     /// Reads by the text of the keys, for another process: each answer with its label. A text
     /// that is no key of this keyspace is told as an absence without a label.
@@ -82,6 +86,10 @@ impl<K: Key, V: Value> AnyKeyspace for Inner<K, V> {
         let mut stats = self.counters.snapshot();
         (stats.entries, stats.bytes) = self.local.size();
         stats
+    }
+
+    fn hot(&self, most: usize) -> Vec<Hot> {
+        self.measure.hot(most, self.now())
     }
 
     fn tell(

@@ -61,6 +61,85 @@ async fn a_flight_that_everybody_left_leaves_the_way_free() {
 }
 
 #[tokio::test]
+async fn a_load_that_is_to_be_finished_is_kept_though_everybody_left() {
+    let mut world = World::new();
+    world.policy.finish_loads = true;
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let leader = node.held(&row("1")).await;
+    leader.abort();
+    let _ = leader.await;
+    node.loader.release();
+    until(|| node.rows.peek(&row("1"), &Read::bounded()).is_some()).await;
+    world.stored(&row("1")).await;
+    assert_eq!(node.get(&row("1")).await, "one");
+    assert_eq!(node.loader.loads(), 1, "the one that was begun");
+}
+
+#[tokio::test]
+async fn who_comes_after_everybody_left_joins_the_load_that_is_being_finished() {
+    let mut world = World::new();
+    world.policy.finish_loads = true;
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let leader = node.held(&row("1")).await;
+    leader.abort();
+    let _ = leader.await;
+    let rows = node.rows.clone();
+    let late =
+        tokio::spawn(async move { text(&rows.get(&row("1"), &Read::bounded()).await.unwrap()) });
+    tokio::task::yield_now().await;
+    node.loader.release();
+    assert_eq!(late.await.unwrap(), "one");
+    assert_eq!(node.loader.loads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_is_to_be_finished_ends_at_its_deadline() {
+    let mut world = World::new();
+    world.policy.finish_loads = true;
+    let node = world.node().await;
+    let began = tokio::time::Instant::now();
+    let leader = node.held(&row("1")).await;
+    leader.abort();
+    let _ = leader.await;
+    assert!(!node.larder.is_settled());
+    node.settled().await;
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+#[tokio::test]
+async fn a_copy_that_goes_soft_in_two_processes_is_renewed_by_one_load() {
+    let mut world = World::new();
+    world.policy.soft_ttl = Duration::from_secs(10);
+    world.policy.max_staleness = Duration::from_secs(3_600);
+    world.database.put("1", Some(("a", "one")));
+    let (here, there) = (world.node().await, world.node().await);
+    assert_eq!(here.get(&row("1")).await, "one");
+    world.stored(&row("1")).await;
+    assert_eq!(there.get(&row("1")).await, "one");
+    assert_eq!((here.loader.loads(), there.loader.loads()), (1, 0));
+
+    world.pass(11_000);
+    // Both answer at once, and both would renew; whoever has the lock is held in its loader.
+    let renewing = here.held(&row("1")).await;
+    assert_eq!(renewing.await.unwrap(), "one");
+    there.loader.hold();
+    assert_eq!(there.get(&row("1")).await, "one");
+    here.loader.release();
+    here.settled().await;
+    there.settled().await;
+    assert_eq!((here.loader.loads(), there.loader.loads()), (2, 0));
+    // What one has loaded, the other has too, and it is good for another soft TTL.
+    world.pass(9_000);
+    for node in [&here, &there] {
+        assert_eq!(node.get(&row("1")).await, "one");
+        node.settled().await;
+    }
+    assert_eq!((here.loader.loads(), there.loader.loads()), (2, 0));
+}
+
+#[tokio::test]
 async fn a_loader_that_fails_or_panics_poisons_nothing() {
     let world = World::new();
     world.database.put("1", Some(("a", "one")));
@@ -136,6 +215,36 @@ async fn a_lock_whose_owner_died_costs_a_bounded_wait() {
         waited >= Duration::from_secs(2) && waited < Duration::from_secs(3),
         "{waited:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_loads_are_long_a_lock_that_cannot_be_asked_for_is_asked_for_again() {
+    let mut world = World::new();
+    world.policy.lock_wait = Duration::from_secs(60);
+    world.database.put("1", Some(("a", "one")));
+    let node = world.node().await;
+    let lock = ["larder:lock:rows:r1".to_owned()];
+    world
+        .hub
+        .lock(&lock, 1, Duration::from_secs(3_600))
+        .await
+        .unwrap();
+    world.hub.set_faults(larder::remote::hub::Faults {
+        slow: true,
+        ..Default::default()
+    });
+    let rows = node.rows.clone();
+    let waiting =
+        tokio::spawn(async move { text(&rows.get(&row("1"), &Read::bounded()).await.unwrap()) });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.hub.set_faults(Default::default());
+    // The breaker tries again.
+    world.pass(1_000);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.loader.loads(), 0, "somebody else is loading it");
+    world.hub.unlock(&lock, 1).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), "one");
+    assert_eq!(node.loader.loads(), 1);
 }
 
 #[tokio::test(start_paused = true)]

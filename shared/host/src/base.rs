@@ -75,8 +75,9 @@ impl Opening {
 
     /// As many loads as there are connections to read, but for two: rounds are asked for on the
     /// same ones, by this process and by other services, and never wait behind loads.
-    fn concurrent_loads(&self) -> usize {
-        self.connections.read_connections.saturating_sub(2).max(1) as usize
+    fn concurrent_loads(&self, service: &impl Service) -> usize {
+        let connections = service.connections(self.connections.clone());
+        connections.read_connections.saturating_sub(2).max(1) as usize
     }
 
     /// Opens the database of a service, brings its tables up to date, and installs its journal:
@@ -88,7 +89,8 @@ impl Opening {
             service: name,
             source,
         };
-        let database = Database::open_with(&url, self.connections.clone()).await;
+        let database =
+            Database::open_with(&url, service.connections(self.connections.clone())).await;
         let database = database.map_err(|error| failed(error.into()))?;
         let migrations = service.migrations();
         let migrated = database
@@ -110,7 +112,7 @@ impl Base {
             .larder
             .source(service.name())
             .feed(Arc::new(journal.clone()))
-            .concurrent_loads(opening.concurrent_loads());
+            .concurrent_loads(opening.concurrent_loads(service));
         let source = match opening.poll {
             Some(interval) => source.poll_every(interval),
             None => source.poll_by_hand(),

@@ -12,12 +12,13 @@ use larder::remote::Remote as _;
 use larder_limit::Limits;
 use larder_limit::grpc::Grpc;
 use larder_proto::FILE_DESCRIPTOR_SET;
+use larder_proto::cache::v1::cache_service_server::CacheServiceServer;
 use larder_proto::cache::v1::feed_service_server::FeedServiceServer;
 use larder_runtime::admin::Admin;
 use larder_runtime::readiness::{Gate, Readiness};
 use larder_runtime::server::Server;
 use larder_runtime::shortcut::Place;
-use larder_wire::Feeds;
+use larder_wire::{Feeds, Operator};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -40,6 +41,7 @@ pub struct Host<S: Service> {
     limits: Option<Limits>,
     rpc: Late<S::Server>,
     feeds: Late<FeedServiceServer<Feeds>>,
+    operator: Late<CacheServiceServer<Operator>>,
     opened: Arc<OnceLock<Opened>>,
 }
 
@@ -79,6 +81,8 @@ impl<S: Service> Host<S> {
         };
         let (rpc, feeds) = (Late::new(), Late::refusing(&opening.doubt));
         let server = server.add_service(rpc.clone()).add_service(feeds.clone());
+        let operator = Late::new();
+        let admin = admin.grpc(operator.clone(), FILE_DESCRIPTOR_SET)?;
         Ok(Self {
             service: Arc::new(service),
             timing: parts.timing,
@@ -89,6 +93,7 @@ impl<S: Service> Host<S> {
             limits,
             rpc,
             feeds,
+            operator,
             opened: Arc::default(),
             opening,
         })
@@ -142,6 +147,7 @@ impl<S: Service> Host<S> {
             rpc: self.rpc,
             shortcut: self.server.shortcut(),
             feeds: self.feeds,
+            operator: self.operator,
             opened: self.opened,
         };
         let stopping = tasks.stopping().clone();
@@ -185,6 +191,7 @@ struct Start<S: Service> {
     rpc: Late<S::Server>,
     shortcut: Place,
     feeds: Late<FeedServiceServer<Feeds>>,
+    operator: Late<CacheServiceServer<Operator>>,
     opened: Arc<OnceLock<Opened>>,
 }
 
@@ -201,12 +208,15 @@ impl<S: Service> Start<S> {
         let _ = base.source().prove().await;
         let own = base.source().clone();
         self.feeds.set(Feeds::of([own.clone()]));
-        let sources = std::iter::once(own).chain(self.service.others()).collect();
+        let sources: Vec<_> = std::iter::once(own).chain(self.service.others()).collect();
+        let ending = base.tasks().stopping().clone();
+        let operator = Operator::of(base.larder().clone(), sources.clone(), ending);
+        self.operator.set(operator);
         self.rpc.set(rpc.server);
         if let Some(shortcut) = rpc.shortcut {
             self.shortcut.set(shortcut);
         }
-        upkeep::start(&base, self.gate, &self.timing);
+        upkeep::start(&base, &sources, self.gate, &self.timing);
         let _ = self.opened.set(Opened { base, sources });
         tracing::info!(service.name = service, "the database is open");
         Ok(())

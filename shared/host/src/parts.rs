@@ -57,6 +57,8 @@ pub struct Timing {
     pub prune: Duration,
     /// How often the triggers are looked at.
     pub check: Duration,
+    /// How often one key that is in memory is compared with the source; `None` for never.
+    pub compare_every: Option<Duration>,
     /// How often it is seen whether the feed answers.
     pub watch: Duration,
     /// How long the feed may fail before the process is not ready.
@@ -71,6 +73,7 @@ impl Default for Timing {
             poll: Some(larder::source::POLL_EVERY),
             prune: Duration::from_secs(60),
             check: Duration::from_secs(60),
+            compare_every: None,
             watch: Duration::from_millis(250),
             patience: Duration::from_secs(5),
             longest_pause: Duration::from_secs(5),
@@ -102,7 +105,8 @@ impl Parts {
     /// which need not be there. Must be called on a tokio runtime.
     pub fn of(common: &Common, grpc_port: u16, admin_port: u16) -> Result<Self, Error> {
         let remote = remote::open(common.seams.remote.expose()).map_err(Error::Remote)?;
-        let parts = Self::new(remote, common.seams.database.clone());
+        let mut parts = Self::new(remote, common.seams.database.clone());
+        parts.timing.compare_every = common.upkeep.compare_every();
         Ok(Self {
             grpc: Port::At(common.listen.grpc(grpc_port)),
             admin: Port::At(common.listen.admin(admin_port)),

@@ -72,6 +72,12 @@ pub trait Service: Send + Sync + 'static {
     /// What a change of its tables touches.
     fn watches(&self) -> Watches;
 
+    /// How its database is opened, given what the process brings: a service whose statements take
+    /// long says so here, and how many of them may run at once (see [`Base::open`]).
+    fn connections(&self, given: larder_db::Options) -> larder_db::Options {
+        given
+    }
+
     /// Opens its keyspaces. Called once, when the database is there; nothing is waited for.
     fn open(&self, base: &Base) -> Result<Grpc<Self::Server>, BoxError>;
 

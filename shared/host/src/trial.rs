@@ -7,6 +7,7 @@ use crate::parts::Parts;
 use crate::service::Service;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use larder::remote::Remote;
+use larder_proto::cache::v1::cache_service_client::CacheServiceClient;
 use larder_runtime::client::{self, Client};
 use larder_runtime::config::Address;
 use larder_testkit::postgres;
@@ -95,6 +96,36 @@ impl Home {
         }
     }
 
+    /// Runs SQL while the table's triggers are missing, so that no journal tells of it, and puts
+    /// them back as they were.
+    pub fn behind_the_journal(&self, service: &str, table: &str, sql: &str) -> Result<()> {
+        let script = match self {
+            Self::Sqlite(_) => {
+                let of =
+                    format!("FROM sqlite_master WHERE type = 'trigger' AND tbl_name = '{table}'");
+                let drop = format!("SELECT 'DROP TRIGGER ' || name || ';' {of}");
+                let create = format!("SELECT sql || ';' {of}");
+                let (drop, create) = (
+                    self.by_hand(service, &drop)?,
+                    self.by_hand(service, &create)?,
+                );
+                format!("BEGIN IMMEDIATE; {drop}\n{sql};\n{create}\nCOMMIT;")
+            }
+            Self::Postgres(_) => {
+                let each = |what: &str| {
+                    format!(
+                        "FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = '{table}'::regclass \
+                         AND NOT tgisinternal LOOP \
+                         EXECUTE format('ALTER TABLE {table} {what} TRIGGER %I', t.tgname); END LOOP;"
+                    )
+                };
+                let (off, on) = (each("DISABLE"), each("ENABLE ALWAYS"));
+                format!("DO $$ DECLARE t record; BEGIN {off} {sql}; {on} END $$")
+            }
+        };
+        self.by_hand(service, &script).map(drop)
+    }
+
     /// What a service on this database is started with.
     pub fn parts(&self, remote: &Arc<impl Remote>) -> Parts {
         Parts::new(remote.clone(), self.address())
@@ -148,6 +179,16 @@ impl Replica {
             ..client::Limits::default()
         };
         Client::new("test", &format!("http://{}", self.grpc), limits).expect("an address")
+    }
+
+    /// The way to its cache.
+    pub fn operator(&self) -> CacheServiceClient<Client> {
+        let limits = client::Limits {
+            call: SOON,
+            ..client::Limits::default()
+        };
+        let admin = format!("http://{}", self.admin);
+        CacheServiceClient::new(Client::new("test", &admin, limits).expect("an address"))
     }
 
     /// What the admin port answers on a path: its status and its text.

@@ -1,22 +1,30 @@
-//! What goes on behind the answers until the end: pruning, the check of the triggers, and the
-//! gate that shuts while nothing can be proven.
+//! What goes on behind the answers until the end: pruning, the check of the triggers, the
+//! comparison of a few copies with the source, and the gate that shuts while nothing can be proven.
 
 use crate::base::Base;
 use crate::error::told;
 use crate::open::jittered;
 use crate::parts::Timing;
-use larder::Tag;
 use larder::feed::{self, Line};
+use larder::{Source, Tag};
 use larder_journal::Problem;
 use larder_runtime::readiness::Gate;
 use std::time::Duration;
 
+/// Keys of one keyspace that are compared before it is another's turn.
+const TURN: usize = 64;
+
 /// Starts the tasks; they end with the process's.
-pub(crate) fn start(base: &Base, gate: Gate, timing: &Timing) {
+pub(crate) fn start(base: &Base, sources: &[Source], gate: Gate, timing: &Timing) {
     let watch = watch(base.clone(), gate, timing.watch, timing.patience);
     spawn(base, "prune", prune(base.clone(), timing.prune));
     spawn(base, "check triggers", check(base.clone(), timing.check));
     spawn(base, "watch the database", watch);
+    // Who never asks the feed has a reason, and a comparison would ask it.
+    if let (Some(pause), Some(_)) = (timing.compare_every, timing.poll) {
+        let compare = compare(base.clone(), sources.to_vec(), pause);
+        spawn(base, "compare copies with the source", compare);
+    }
 }
 
 fn spawn(base: &Base, name: &'static str, forever: impl Future<Output = ()> + Send + 'static) {
@@ -55,6 +63,26 @@ async fn check(base: Base, interval: Duration) {
             Err(error) => {
                 let reason = told(&error);
                 tracing::debug!(reason, "the triggers could not be checked");
+            }
+        }
+    }
+}
+
+/// Compares copies with the source, one key at a time, and has those that are wrong dropped. The
+/// keyspaces take turns; of each, some keys are chosen by chance.
+async fn compare(base: Base, sources: Vec<Source>, pause: Duration) {
+    loop {
+        tokio::time::sleep(jittered(pause)).await;
+        for keyspace in sources.iter().flat_map(Source::keyspaces) {
+            if !keyspace.policy().sampled {
+                continue;
+            }
+            for key in keyspace.clone().sample(TURN).await {
+                tokio::time::sleep(pause).await;
+                // What is not journalled is not served: see `doubt.rs`.
+                if !base.doubt.is_raised() {
+                    keyspace.clone().check(vec![key], true).await;
+                }
             }
         }
     }

@@ -85,10 +85,9 @@ async fn on_sqlite(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
     for trigger in &found {
         cleanup += &format!("DROP TRIGGER {};\n", identifier(trigger.get(1)?));
     }
-    let program = wanted
-        .iter()
-        .map(|trigger| format!("{};\n", trigger.body))
-        .collect();
+    let triggers = wanted.iter().map(|trigger| format!("{};\n", trigger.body));
+    let fold = watches.folded().then(|| sqlite::FOLD_TABLE.to_owned());
+    let program = fold.into_iter().chain(triggers).collect();
     Ok(Plan {
         cleanup,
         program,

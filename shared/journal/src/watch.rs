@@ -10,6 +10,11 @@ pub struct Watches {
 }
 
 impl Watches {
+    /// Whether a table's lines are folded.
+    pub(crate) fn folded(&self) -> bool {
+        self.tables.iter().any(|watch| watch.folded)
+    }
+
     /// The watches of this revision, none yet.
     pub fn revision(revision: i64) -> Self {
         Self {
@@ -32,6 +37,7 @@ pub struct Watch {
     pub(crate) members: Vec<Member>,
     pub(crate) constants: Vec<(String, String)>,
     pub(crate) keyspaces: Vec<String>,
+    pub(crate) folded: bool,
 }
 
 /// A tag that depends on the row: the collection, and the columns that make up the key.
@@ -49,6 +55,7 @@ impl Watch {
             members: Vec::new(),
             constants: Vec::new(),
             keyspaces: Vec::new(),
+            folded: false,
         }
     }
 
@@ -79,6 +86,19 @@ impl Watch {
     pub fn keyspaces(mut self, names: &[&str]) -> Self {
         self.keyspaces
             .extend(names.iter().map(|&name| name.to_owned()));
+        self
+    }
+
+    /// Rows come in bulk, and many of them touch the same few collections: within one transaction
+    /// a line is written once, however many rows touch it. Each row then looks for its lines among
+    /// those that its transaction has written, so this is not for tables whose every row has a tag
+    /// of its own.
+    ///
+    /// PostgreSQL does it in every transaction. SQLite does not number transactions, and does it
+    /// in those that [`begin_bulk`](crate::Journal::begin_bulk) begins; in any other, each row
+    /// writes its lines.
+    pub fn folded(mut self) -> Self {
+        self.folded = true;
         self
     }
 }

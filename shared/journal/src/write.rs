@@ -15,6 +15,8 @@ pub struct Write {
     tx: Tx,
     /// The highest line before this transaction; only SQLite needs it.
     mark: i64,
+    /// Whether SQLite folds its lines.
+    folds: bool,
 }
 
 impl Journal {
@@ -26,7 +28,20 @@ impl Journal {
             Engine::Sqlite => tx.fetch_one(sqlite::LAST, args![]).await?.get(0)?,
             Engine::Postgres => 0,
         };
-        Ok(Write { tx, mark })
+        let folds = false;
+        Ok(Write { tx, mark, folds })
+    }
+
+    /// Begins a transaction that writes many rows: those of tables that are watched as
+    /// [`folded`](crate::Watch::folded) write each line once, on either engine.
+    pub async fn begin_bulk(&self) -> Result<Write, Error> {
+        let mut write = self.begin().await?;
+        write.folds = write.engine() == Engine::Sqlite && self.inner.watches.folded();
+        if write.folds {
+            let mark = write.mark;
+            write.tx.execute(sqlite::FOLD, args![mark]).await?;
+        }
+        Ok(write)
     }
 }
 
@@ -38,6 +53,9 @@ impl Write {
     pub async fn commit(mut self) -> Result<Option<Written>, Error> {
         let (row, committed) = match self.tx.engine() {
             Engine::Sqlite => {
+                if self.folds {
+                    self.tx.execute(sqlite::UNFOLD, args![]).await?;
+                }
                 let row = self
                     .tx
                     .fetch_optional(sqlite::FINISH, args![self.mark, WRITTEN_AT_MOST + 1])

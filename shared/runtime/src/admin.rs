@@ -1,7 +1,8 @@
-//! The port for those who run the process: `/live`, `/ready`, `/metrics`.
+//! The port for those who run the process: `/live`, `/ready`, `/metrics`, and gRPC services.
 
 use crate::listen;
 use crate::readiness::Readiness;
+use crate::server;
 use crate::tasks::Tasks;
 use axum::Router;
 use axum::http::StatusCode;
@@ -9,9 +10,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tower::Service;
 
 /// What `/metrics` is made of: each gives a piece of Prometheus text.
 type Collector = Box<dyn Fn() -> String + Send + Sync>;
@@ -58,6 +64,22 @@ impl Admin {
     pub fn merge(mut self, routes: Router) -> Self {
         self.more = self.more.merge(routes);
         self
+    }
+
+    /// Adds a gRPC service, with reflection of it; `descriptors` are the contracts.
+    pub fn grpc<S>(self, service: S, descriptors: &'static [u8]) -> Result<Self, server::Error>
+    where
+        S: Service<http::Request<Body>, Error = Infallible, Response: IntoResponse, Future: Send>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: 'static,
+    {
+        let routes = Routes::new(service);
+        let routes = server::described(routes, descriptors, &[S::NAME])?;
+        Ok(self.merge(routes.into_axum_router()))
     }
 
     /// Answers until the tasks are closed.

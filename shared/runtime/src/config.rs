@@ -45,6 +45,9 @@ pub struct Common {
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
+    /// What it does behind its answers.
+    #[command(flatten)]
+    pub upkeep: Upkeep,
     /// How often somebody may ask.
     #[command(flatten)]
     pub limiting: Limiting,
@@ -145,6 +148,28 @@ pub struct Serving {
     pub call_timeout_ms: u64,
 }
 
+/// What a process does behind its answers.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Upkeep {
+    /// Cached copies that each process compares with the source in a second, to find those that
+    /// are wrong; 0 for none.
+    #[arg(
+        long,
+        env = "LARDER_COMPARE_PER_SECOND",
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u32).range(0..=1000)
+    )]
+    pub compare_per_second: u32,
+}
+
+impl Upkeep {
+    /// How often one copy is compared; `None` for never.
+    pub fn compare_every(&self) -> Option<Duration> {
+        Duration::from_secs(1).checked_div(self.compare_per_second)
+    }
+}
+
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
 pub struct Logging {
@@ -224,7 +249,8 @@ impl Common {
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
-            .line("call-timeout-ms", self.serving.call_timeout_ms);
+            .line("call-timeout-ms", self.serving.call_timeout_ms)
+            .line("compare-per-second", self.upkeep.compare_per_second);
         self.limiting
             .show(shown)
             .line("log-format", word(self.logging.log_format))

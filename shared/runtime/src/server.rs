@@ -238,30 +238,43 @@ impl Server {
         })
     }
 
-    /// Reflection, in both versions, of the services that were added.
+    /// Reflection of the services that were added.
     fn describe(&mut self) -> Result<(), Error> {
-        let builder = || {
-            let own = ["grpc.health.v1.Health"]
-                .into_iter()
-                .chain(self.services.iter().copied());
-            let builder = tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(self.descriptors)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-            own.fold(builder, |builder, name| builder.with_service_name(name))
-        };
-        let v1 = builder()
-            .with_service_name("grpc.reflection.v1.ServerReflection")
-            .build_v1()
-            .map_err(Error::Reflection)?;
-        let v1alpha = builder()
-            .with_service_name("grpc.reflection.v1alpha.ServerReflection")
-            .build_v1alpha()
-            .map_err(Error::Reflection)?;
-        self.routes = std::mem::take(&mut self.routes)
-            .add_service(v1)
-            .add_service(v1alpha);
+        let services: Vec<_> = ["grpc.health.v1.Health"]
+            .into_iter()
+            .chain(self.services.iter().copied())
+            .collect();
+        self.routes = described(
+            std::mem::take(&mut self.routes),
+            self.descriptors,
+            &services,
+        )?;
         Ok(())
     }
+}
+
+/// Adds reflection, in both versions, of these services.
+pub(crate) fn described(
+    routes: Routes,
+    descriptors: &'static [u8],
+    services: &[&str],
+) -> Result<Routes, Error> {
+    let builder = || {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let names = services.iter().copied();
+        names.fold(builder, |builder, name| builder.with_service_name(name))
+    };
+    let v1 = builder()
+        .with_service_name("grpc.reflection.v1.ServerReflection")
+        .build_v1()
+        .map_err(Error::Reflection)?;
+    let v1alpha = builder()
+        .with_service_name("grpc.reflection.v1alpha.ServerReflection")
+        .build_v1alpha()
+        .map_err(Error::Reflection)?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
 }
 
 /// Connections as they come. tonic sets no socket options on those that it did not accept.

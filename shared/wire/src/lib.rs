@@ -4,12 +4,13 @@
 //! Owns the mapping between `larder` and gRPC; neither knows the other. Reading order: `ask.rs`
 //! and `answer.rs` are the metadata of every call, `refusal.rs` turns errors into statuses, and
 //! `serve.rs` and `upstream.rs` are the two ends between a service that owns rows and one that
-//! holds copies of them.
+//! holds copies of them; `operator.rs` is what those who run a process ask of its cache.
 
 mod answer;
 mod ask;
 mod convert;
 mod metrics;
+mod operator;
 mod refusal;
 mod serve;
 mod upstream;
@@ -17,6 +18,7 @@ mod upstream;
 pub use answer::{Mark, mark, put_token, reply};
 pub use ask::{read, wanted};
 pub use metrics::render;
+pub use operator::Operator;
 pub use refusal::refusal;
 pub use serve::Feeds;
 pub use upstream::Upstream;

@@ -1,5 +1,6 @@
 //! The cache's counters as Prometheus text, under the names that dashboards rely on.
 
+use larder::check::Checks;
 use larder::stats::{
     EVICTIONS, LOAD_BUCKETS, MISSES, OUTCOMES, PROPAGATION_BUCKETS, SourceStats, Stats,
 };
@@ -17,6 +18,9 @@ pub fn render(sources: &[Source]) -> String {
         .collect();
     let mut page = Page::default();
     page.keyspaces(&stats);
+    for keyspace in &keyspaces {
+        page.checks(keyspace.name(), keyspace.checks());
+    }
     for source in sources {
         page.source(source.name(), &source.stats());
     }
@@ -106,6 +110,23 @@ impl Page {
             self.gauge("larder_bytes", &labels, stats.bytes as f64);
             let loads = (&LOAD_BUCKETS[..], &stats.load_buckets[..], stats.load_time);
             self.histogram("larder_load_seconds", &labels, loads);
+        }
+    }
+
+    fn checks(&mut self, name: &str, checks: Checks) {
+        let with = |key: &str, value: &str| format!("keyspace=\"{name}\",{key}=\"{value}\"");
+        for (tier, count) in [
+            ("l1", checks.inconsistent_l1),
+            ("l2", checks.inconsistent_l2),
+        ] {
+            self.count("larder_inconsistencies_total", &with("tier", tier), count);
+        }
+        for (outcome, count) in [
+            ("same", checks.same),
+            ("explained", checks.explained),
+            ("undecided", checks.undecided),
+        ] {
+            self.count("larder_checks_total", &with("outcome", outcome), count);
         }
     }
 

@@ -50,6 +50,7 @@ pub fn parts(services: &Addresses) -> Parts {
         backends: Backends::new(services).expect("addresses"),
         remote: Hub::new(),
         limits: Limits::default(),
+        pages: Default::default(),
     }
 }
 

@@ -205,6 +205,12 @@ fn body(schema: &str, watch: &Watch) -> String {
     let journal = qualified(schema, "journal");
     let insert = |lines: String| match lines.as_str() {
         "" => "NULL;".to_owned(),
+        // The number of the transaction tells its own lines from all others.
+        lines if watch.folded => format!(
+            "INSERT INTO {journal} (tag, key) SELECT l.tag, l.key FROM (VALUES {lines}) l (tag, key) \
+             WHERE NOT EXISTS (SELECT 1 FROM {journal} j WHERE j.xid = pg_current_xact_id() \
+             AND j.tag = l.tag AND j.key = l.key);"
+        ),
         lines => format!("INSERT INTO {journal} (tag, key) VALUES {lines};"),
     };
     let all_of = |row: &str| {

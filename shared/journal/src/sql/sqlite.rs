@@ -72,6 +72,13 @@ CREATE TABLE journal_state (
 INSERT INTO journal_state (system) VALUES (random() & 9223372036854775807);
 ";
 
+/// Holds a row only within a transaction that folds its lines: the highest line before it. What
+/// others see is always empty, so that no line of theirs is ever taken for written.
+pub(crate) const FOLD_TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS journal_fold (mark INTEGER NOT NULL);\n";
+pub(crate) const FOLD: &str = "INSERT INTO journal_fold (mark) VALUES ($1)";
+pub(crate) const UNFOLD: &str = "DELETE FROM journal_fold";
+
 /// A file that was restored from an older copy lives a new life from here on.
 pub(crate) const NEW_EPOCH: &str =
     "UPDATE journal_state SET system = random() & 9223372036854775807";
@@ -83,6 +90,10 @@ pub(crate) fn triggers(watches: &Watches) -> Vec<Trigger> {
 fn of_table(watch: &Watch) -> [Trigger; 3] {
     let insert = |lines: String| match lines.as_str() {
         "" => String::new(),
+        lines if watch.folded => format!(
+            " INSERT INTO journal (tag, key) SELECT column1, column2 FROM (VALUES {lines}) WHERE {};",
+            new("column1", "column2")
+        ),
         lines => format!(" INSERT INTO journal (tag, key) VALUES {lines};"),
     };
     let all_of = |row: &str| {
@@ -98,7 +109,13 @@ fn of_table(watch: &Watch) -> [Trigger; 3] {
     };
     let left = |member: &Member| {
         let (new, old, tag) = (key("NEW", member), key("OLD", member), literal(&member.tag));
-        format!(" INSERT INTO journal (tag, key) SELECT {tag}, {old} WHERE {new} <> {old};")
+        let written = match watch.folded {
+            true => format!(" AND {}", self::new(&tag, &old)),
+            false => String::new(),
+        };
+        format!(
+            " INSERT INTO journal (tag, key) SELECT {tag}, {old} WHERE {new} <> {old}{written};"
+        )
     };
     let left: String = watch.members.iter().map(left).collect();
     [
@@ -106,6 +123,15 @@ fn of_table(watch: &Watch) -> [Trigger; 3] {
         trigger(watch, "UPDATE", &(all_of("NEW") + &left)),
         trigger(watch, "DELETE", &all_of("OLD")),
     ]
+}
+
+/// Whether this transaction, if it folds, has not written the line yet. The mark comes first, so
+/// that only what lies above it is looked at.
+fn new(tag: &str, key: &str) -> String {
+    format!(
+        "NOT EXISTS (SELECT 1 FROM journal_fold f CROSS JOIN journal j \
+         WHERE j.id > f.mark AND j.tag = {tag} AND j.key = {key})"
+    )
 }
 
 fn trigger(watch: &Watch, event: &str, statements: &str) -> Trigger {
