@@ -9,6 +9,7 @@
 mod bench;
 mod cache;
 mod chance;
+mod front;
 mod history;
 mod import;
 mod load;
