@@ -358,6 +358,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         });
     }
 
+    fn in_memory(&self) -> bool {
+        self.0.source().core.tiers.memory()
+    }
+
     /// What this call wants of a flight.
     pub(crate) fn terms(&self, read: &Read) -> Terms {
         let max_staleness = match read.freshness {
@@ -403,7 +407,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             };
             let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
             // A reader's flight may be waiting for this very writer, who holds the lock.
-            let alone = attempt == ATTEMPTS || call.stored;
+            let alone = attempt == ATTEMPTS || call.stored || !self.0.source().core.tiers.remote();
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
             if self.0.policy.finish_loads {
                 self.finish(&boarding);
@@ -488,6 +492,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 Origin::L2 => Outcome::L2,
                 _ => Outcome::Load,
             });
+            // Memory, which would see to it with the next hit, may not be there.
+            if ride.led && origin == Origin::L2 && now >= entry.soft_at && !self.in_memory() {
+                self.renew_behind(key);
+            }
             let age = now.since(entry.loaded_at);
             return answer(entry, age);
         }

@@ -135,6 +135,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// pinned this is [`Keyspace::wrote`]; for those that are, no reader will load them.
     pub async fn writing(&self, keys: &[K]) -> Writing<K, V> {
         let pinned = keys.iter().any(|key| self.0.local.is_pinned(key));
+        let pinned = pinned && self.0.source().core.tiers.remote();
         Writing {
             keyspace: self.clone(),
             keys: keys.to_vec(),
