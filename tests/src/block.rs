@@ -7,7 +7,8 @@ use std::net::{Ipv4Addr, TcpListener};
 /// An offset for `larder up`, reserved among test processes by a lock for as long as this lives.
 ///
 /// Replicas of a service lie side by side and services a hundred apart, so that ten suites fit
-/// between the ports of one; admin ports lie 2000 above, so that five such groups do.
+/// between the ports of one; admin ports lie 2000 above, so that four such groups do, the
+/// gateway's own, which ends in 1, among them. Its port for HTTP ends in 0, as that of no replica does.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) offset: u16,
@@ -17,8 +18,8 @@ pub(crate) struct Block {
 /// Below everything that the testkit reserves, and below the ports of outgoing connections.
 const FIRST: u16 = 5000;
 const SUITES: u16 = 10;
-const GROUPS: u16 = 5;
-const WIDTH: u16 = 400;
+const GROUPS: u16 = 4;
+const WIDTH: u16 = 500;
 
 impl Block {
     pub(crate) fn reserve() -> Result<Self> {
@@ -52,6 +53,6 @@ fn is_free(offset: u16) -> bool {
         (1..=4).flat_map(move |service| (1..=2).map(move |replica| base + 100 * service + replica))
     });
     ports
-        .into_iter()
+        .chain([8080, 9501])
         .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok())
 }

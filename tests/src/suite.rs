@@ -122,6 +122,9 @@ pub enum Kind {
 
 /// The service of reports, which owns none, and is the last.
 const REPORTS: u16 = 4;
+/// The gateway's ports.
+const HTTP: u16 = 8080;
+const HTTP_ADMIN: u16 = 9501;
 
 /// One replica of one service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,8 +181,19 @@ impl Suite {
         ReportServiceClient::new(self.at(REPORTS, replica).channel())
     }
 
-    /// Waits until every replica is ready.
+    /// Where HTTP is.
+    pub fn http(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, HTTP + self.block.offset).into()
+    }
+
+    /// The gateway's admin port.
+    pub fn http_admin(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, HTTP_ADMIN + self.block.offset).into()
+    }
+
+    /// Waits until every replica is ready, and the gateway.
     pub async fn ready(&self) -> Result<()> {
+        self.process.wait_ready(self.http_admin(), READY).await?;
         for service in 1..=REPORTS {
             for replica in 1..=self.replicas {
                 self.process

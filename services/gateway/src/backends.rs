@@ -4,6 +4,7 @@
 //! never is: nobody knows whether the first one was made.
 
 use clap::Args;
+use larder_proto::cache::v1::cache_service_client::CacheServiceClient;
 use larder_proto::comments::v1::comment_service_client::CommentServiceClient;
 use larder_proto::products::v1::product_service_client::ProductServiceClient;
 use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
@@ -29,6 +30,14 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7101,http://127.0.0.1:7102"
     )]
     pub profiles: String,
+    /// Their admin ports, which hooks need, written in the same way.
+    #[arg(
+        long,
+        env = "PROFILES_ADMIN_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:9101,http://127.0.0.1:9102"
+    )]
+    pub profiles_admin: String,
     /// Where the products are, written in the same way.
     #[arg(
         long,
@@ -37,6 +46,14 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7201,http://127.0.0.1:7202"
     )]
     pub products: String,
+    /// Their admin ports, which hooks need.
+    #[arg(
+        long,
+        env = "PRODUCTS_ADMIN_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:9201,http://127.0.0.1:9202"
+    )]
+    pub products_admin: String,
     /// Where the comments are, written in the same way.
     #[arg(
         long,
@@ -45,6 +62,14 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7301,http://127.0.0.1:7302"
     )]
     pub comments: String,
+    /// Their admin ports, which hooks need.
+    #[arg(
+        long,
+        env = "COMMENTS_ADMIN_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:9301,http://127.0.0.1:9302"
+    )]
+    pub comments_admin: String,
     /// Where the reports are, written in the same way.
     #[arg(
         long,
@@ -53,6 +78,14 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7401,http://127.0.0.1:7402"
     )]
     pub reports: String,
+    /// Their admin ports, which hooks need.
+    #[arg(
+        long,
+        env = "REPORTS_ADMIN_ADDR",
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:9401,http://127.0.0.1:9402"
+    )]
+    pub reports_admin: String,
 }
 
 /// A service.
@@ -80,6 +113,7 @@ pub struct Backends {
     /// What was sold.
     pub reports: ReportServiceClient<Client>,
     clients: [Client; 4],
+    caches: [Client; 4],
 }
 
 impl Backends {
@@ -97,18 +131,30 @@ impl Backends {
         let products = way("--products (PRODUCTS_ADDR)", &addresses.products, CALL)?;
         let comments = way("--comments (COMMENTS_ADDR)", &addresses.comments, CALL)?;
         let reports = way("--reports (REPORTS_ADDR)", &addresses.reports, REPORT)?;
+        let caches = [
+            way("--profiles-admin", &addresses.profiles_admin, CALL)?,
+            way("--products-admin", &addresses.products_admin, CALL)?,
+            way("--comments-admin", &addresses.comments_admin, CALL)?,
+            way("--reports-admin", &addresses.reports_admin, CALL)?,
+        ];
         Ok(Self {
             profiles: ProfileServiceClient::new(profiles.clone()),
             products: ProductServiceClient::new(products.clone()),
             comments: CommentServiceClient::new(comments.clone()),
             reports: ReportServiceClient::new(reports.clone()),
             clients: [profiles, products, comments, reports],
+            caches,
         })
     }
 
     /// The way to one of them, for whoever has messages of his own.
     pub fn client(&self, backend: Backend) -> Client {
         self.clients[backend as usize].clone()
+    }
+
+    /// The way to the cache of one of them: that of any replica.
+    pub fn cache(&self, backend: Backend) -> CacheServiceClient<Client> {
+        CacheServiceClient::new(self.caches[backend as usize].clone())
     }
 }
 
@@ -118,9 +164,10 @@ impl Backends {
 /// # use larder_gateway::{backends::{Backends, read}};
 /// # use larder_proto::products::v1::GetProductRequest;
 /// # async fn example(backends: &Backends) -> Result<(), tonic::Status> {
-/// let product = read(async || {
+/// let product = read(|| {
+///     let mut products = backends.products.clone();
 ///     let asked = GetProductRequest { id: "tea".to_owned() };
-///     backends.products.clone().get_product(asked).await
+///     async move { products.get_product(asked).await }
 /// })
 /// .await?;
 /// # Ok(()) }
@@ -153,9 +200,9 @@ mod tests {
 
     async fn asked(outcome: impl Fn() -> Result<(), Status>) -> (u32, Result<(), Code>) {
         let times = Cell::new(0);
-        let ended = read(async || {
+        let ended = read(|| {
             times.set(times.get() + 1);
-            outcome()
+            std::future::ready(outcome())
         });
         let ended = ended.await.map_err(|status| status.code());
         (times.get(), ended)

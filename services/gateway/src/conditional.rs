@@ -3,7 +3,8 @@
 //!
 //! An entity tag is made of the content itself, so that every replica gives the same content the
 //! same tag, before and after a start, and a copy is confirmed if and only if it is what would be
-//! sent. A time cannot promise as much; see [`Modified`].
+//! sent; that of an entity is its version, so that it also says which state a write wants to find.
+//! A time cannot promise as much; see [`Modified`].
 
 use axum::http::header::{
     ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
@@ -37,6 +38,25 @@ impl Etag {
         }
     }
 
+    /// Of an entity of this version, which is never used twice; `shown` is its representation where
+    /// that shows more than the entity's own row.
+    pub fn versioned(version: u64, shown: Option<&[u8]>) -> Self {
+        let opaque = match shown {
+            Some(shown) => format!("{version}-{}", Self::of(&[shown]).opaque),
+            None => version.to_string(),
+        };
+        Self { opaque }
+    }
+
+    /// The version in a tag that was made of one, as it stands in a header.
+    pub fn version(header: &str) -> Option<u64> {
+        let opaque = header.strip_prefix('"')?.strip_suffix('"')?;
+        let (version, hash) = opaque.split_once('-').unwrap_or((opaque, ""));
+        let digits = version.bytes().all(|digit| digit.is_ascii_digit());
+        let hex = hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+        (digits && hex).then(|| version.parse().ok())?
+    }
+
     /// Of the same content in another coding, which are other bytes.
     pub fn coded(&self, coding: &str) -> Self {
         Self {
@@ -47,7 +67,7 @@ impl Etag {
     /// As it stands in a header.
     pub fn header(&self) -> HeaderValue {
         let quoted = format!("\"{}\"", self.opaque);
-        HeaderValue::try_from(quoted).expect("hexadecimal digits and a name of ours")
+        HeaderValue::try_from(quoted).expect("digits and a name of ours")
     }
 }
 

@@ -4,7 +4,8 @@
 //!
 //! 1. it is counted and timed, whatever becomes of it ([`metrics`](crate::metrics));
 //! 2. a request too many is turned away ([`admission`]);
-//! 3. and none takes longer than its deadline ([`deadline`]).
+//! 3. one whose head is too long is refused ([`head`]);
+//! 4. and none takes longer than its deadline ([`deadline`]).
 //!
 //! Who asks is the [`Peer`] of the connection.
 
@@ -12,18 +13,26 @@ use crate::State;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http_body_util::LengthLimitError;
 use larder_runtime::deadline::Deadline;
 use larder_runtime::server::Limits;
 use larder_runtime::status;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tonic::Code;
+
+/// How long a request's head may be: its path and its headers. The transport's own bound, beyond
+/// which nothing is read, is twice that.
+const HEAD_BYTES: usize = 32 << 10;
 
 /// When those who are turned away should come back.
 const COME_BACK: Duration = Duration::from_millis(100);
@@ -46,6 +55,7 @@ pub fn stack(
         .layer(from_fn(move |request, next| {
             deadline(limits.call, request, next)
         }))
+        .layer(from_fn(head))
         .layer(from_fn_with_state(places, admission))
         // Rate limits belong here: a request that is refused costs no place and no deadline.
         .layer(from_fn_with_state(metrics.clone(), metrics::measure))
@@ -59,6 +69,20 @@ async fn deadline(longest: Duration, mut request: Request, next: Next) -> Respon
         Ok(response) => response,
         Err(status) => Problem::from(status).into_response(),
     }
+}
+
+/// Refuses a head that is too long.
+async fn head(request: Request, next: Next) -> Response {
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+    let path = request.uri().path_and_query();
+    let length = headers.sum::<usize>() + path.map_or(0, |path| path.as_str().len());
+    if length <= HEAD_BYTES {
+        return next.run(request).await;
+    }
+    let detail = format!("the path and the headers are longer than {HEAD_BYTES} bytes");
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Problem::new(status, Code::InvalidArgument, "HEAD_TOO_LARGE", detail).into_response()
 }
 
 /// Lets so many requests in at once; the others are told to come back.
@@ -75,9 +99,21 @@ async fn admission(
     next.run(request).await
 }
 
-/// 413: the request is larger than it may be.
-pub fn too_large(most: usize) -> Problem {
-    let detail = format!("the body is longer than {most} bytes");
-    let status = StatusCode::PAYLOAD_TOO_LARGE;
-    Problem::new(status, Code::InvalidArgument, "BODY_TOO_LARGE", detail)
+/// The body of a request, which may have so many bytes: 413 where it has more, 400 where it breaks
+/// off.
+pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
+    to_bytes(body, most).await.map_err(|error| {
+        let long = |error: &(dyn Error + 'static)| error.is::<LengthLimitError>();
+        let (status, reason, detail) = match error.source().is_some_and(long) {
+            true => {
+                let detail = format!("the body is longer than {most} bytes");
+                (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
+            }
+            false => {
+                let detail = "the body broke off".to_owned();
+                (StatusCode::BAD_REQUEST, "BODY_BROKEN", detail)
+            }
+        };
+        Problem::new(status, Code::InvalidArgument, reason, detail)
+    })
 }

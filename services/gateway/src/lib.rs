@@ -2,15 +2,18 @@
 //!
 //! Owns no tables and keeps no truth: every answer is made of what the services say, and carries
 //! their word on how fresh it is. Never touches a database. Reading order: [`routes`] (JSON),
-//! [`pages`] (HTML), [`problem`] (what is said when something is wrong), [`layers`] (what every
-//! request passes through on its way there), [`backends`] (the way to the services), [`document`]
-//! (an answer that may be kept, and what says whether a copy of it is still good) and `serve.rs`
-//! (connections, and how they end).
+//! [`pages`] (HTML), [`hooks`] (what systems outside have dropped), [`problem`] (what is said when
+//! something is wrong), [`layers`] (what every request passes through on its way there),
+//! [`backends`] (the way to the services), [`document`] (an answer that may be kept, and what says
+//! whether a copy of it is still good) and `serve.rs` (connections, and how they end).
 
 pub mod backends;
 pub mod coding;
 pub mod conditional;
+pub mod contracts;
 pub mod document;
+pub mod headers;
+pub mod hooks;
 pub mod layers;
 pub mod metrics;
 pub mod pages;
@@ -21,9 +24,11 @@ pub mod settings;
 
 use axum::Router;
 use backends::Backends;
+use hooks::Hooks;
 use larder::Larder;
 use larder::remote::Remote;
 use larder_runtime::admin::Admin;
+use larder_runtime::config::Secret;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
 use larder_runtime::tasks::Tasks;
@@ -45,6 +50,8 @@ pub struct Parts {
     pub backends: Backends,
     /// The remote tier, which all gateways share. It need not be there.
     pub remote: Arc<dyn Remote>,
+    /// What hooks are signed with; without it there are none.
+    pub hook_secret: Option<Secret>,
     /// The bounds of requests, and how it ends.
     pub limits: Limits,
     /// How pages name themselves, and how long others may keep them.
@@ -58,6 +65,8 @@ pub struct State {
     pub backends: Backends,
     /// The remote tier.
     pub remote: Arc<dyn Remote>,
+    /// What hooks are judged by.
+    pub hooks: Hooks,
 }
 
 /// A gateway whose ports are taken, and which does not answer yet.
@@ -78,6 +87,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let state = State {
             backends: parts.backends.clone(),
+            hooks: Hooks::new(parts.hook_secret, &parts.remote),
             remote: parts.remote.clone(),
         };
         // It has no source: nothing is cached here but what is rendered.
@@ -136,6 +146,7 @@ fn all(pages: &Arc<Pages>) -> Router<State> {
     let missing = pages.clone();
     Router::new()
         .merge(routes::routes())
+        .merge(hooks::routes())
         .merge(pages::routes(pages.clone()))
         .fallback(move |uri, headers| async move { missing.nothing_at(uri, &headers).await })
         .method_not_allowed_fallback(problem::method_not_allowed)

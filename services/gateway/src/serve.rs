@@ -31,7 +31,7 @@ const CONNECTIONS: usize = 8192;
 const HEAD: Duration = Duration::from_secs(30);
 /// How many headers a head may have: all tokens that one may show, and what browsers send.
 const HEADERS: usize = 128;
-/// How many bytes a head may have.
+/// How many bytes a head may have before it is given up unread.
 const HEAD_BYTES: usize = 64 << 10;
 /// How long to wait after a connection could not be accepted, which is when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -4,11 +4,16 @@ use crate::backends::{Addresses, Backends};
 use crate::{Parts, pages};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use larder::remote;
-use larder_runtime::config::{Address, Embedded, Logging, Serving, Shown, listen_address};
+use larder::remote::{self, Remote};
+use larder_runtime::config::{Address, Embedded, Logging, Secret, Serving, Shown, listen_address};
 use larder_runtime::listen::{self, listen};
+use larder_runtime::server::Limits;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::net::TcpListener;
+
+/// The shortest secret.
+const LEAST_SECRET: usize = 16;
 
 /// Everything that the gateway's process can be told.
 #[derive(Args, Clone, Debug)]
@@ -31,9 +36,9 @@ pub struct Settings {
     /// Whether the shared tier may be embedded in this process; with `deny` the start fails if it is.
     #[arg(long, env = "LARDER_EMBEDDED", value_enum, default_value_t = Embedded::Allow)]
     pub embedded: Embedded,
-    /// How pages name themselves, and how long others may keep them.
+    /// What it offers, and to whom.
     #[command(flatten)]
-    pub pages: pages::Settings,
+    pub options: Options,
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
@@ -43,6 +48,23 @@ pub struct Settings {
     /// Print the settings as they are understood, secrets starred, and end.
     #[arg(long)]
     pub print_config: bool,
+}
+
+/// What the gateway offers, and to whom; also where it runs beside the services in one process.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// What those who have cached copies dropped sign with, at least 16 bytes; without it,
+    /// /hooks/invalidate takes nothing.
+    #[arg(
+        long,
+        env = "LARDER_HOOK_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub hook_secret: Option<Secret>,
+    /// How pages name themselves, and how long others may keep them.
+    #[command(flatten)]
+    pub pages: pages::Settings,
 }
 
 /// Where the gateway listens.
@@ -85,6 +107,42 @@ impl Listen {
     }
 }
 
+impl Options {
+    /// Fails where something cannot be used. A secret that can be guessed is none; its value is
+    /// never printed.
+    pub fn check(&self) -> Result<()> {
+        match &self.hook_secret {
+            Some(secret) if secret.expose().len() < LEAST_SECRET => {
+                bail!("--hook-secret (LARDER_HOOK_SECRET) is shorter than {LEAST_SECRET} bytes")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The parts of a gateway with these.
+    pub fn parts(&self, backends: Backends, remote: Arc<dyn Remote>, limits: Limits) -> Parts {
+        Parts {
+            backends,
+            remote,
+            hook_secret: self.hook_secret.clone(),
+            limits,
+            pages: self.pages.clone(),
+        }
+    }
+
+    /// Adds them to what is printed; `http` is where it listens.
+    pub fn shown(&self, shown: Shown, http: SocketAddr) -> Shown {
+        let secret = self.hook_secret.as_ref();
+        let secret = secret.map_or_else(String::new, Secret::to_string);
+        shown
+            .line("hook-secret", secret)
+            .line("public-url", self.pages.site(http))
+            .line("currency", self.pages.currency.as_str())
+            .line("page-max-age-seconds", self.pages.page_max_age_seconds)
+            .line("page-stale-seconds", self.pages.page_stale_seconds)
+    }
+}
+
 impl Settings {
     /// Fails where settings contradict each other. To be called before anything is opened,
     /// on a tokio runtime.
@@ -96,6 +154,7 @@ impl Settings {
                 self.remote
             );
         }
+        self.options.check()?;
         Backends::new(&self.services)?;
         Ok(())
     }
@@ -104,36 +163,92 @@ impl Settings {
     /// on a tokio runtime.
     pub fn parts(&self) -> Result<Parts> {
         let remote = remote::open(self.remote.expose());
-        Ok(Parts {
-            backends: Backends::new(&self.services)?,
-            remote: remote.context("--remote (REDIS_URL) cannot be used")?,
-            limits: self.serving.limits(),
-            pages: self.pages.clone(),
-        })
+        let remote = remote.context("--remote (REDIS_URL) cannot be used")?;
+        let (backends, limits) = (Backends::new(&self.services)?, self.serving.limits());
+        Ok(self.options.parts(backends, remote, limits))
     }
 
     /// The settings as they are understood; the ports are the defaults.
     pub fn shown(&self, http: u16, admin: u16) -> Shown {
         let (http, admin) = self.listen.addresses(http, admin);
         let word = |text: String| text.to_lowercase();
-        Shown::default()
+        let shown = Shown::default()
             .line("http-addr", http)
             .line("admin-addr", admin)
             .line("profiles", &self.services.profiles)
+            .line("profiles-admin", &self.services.profiles_admin)
             .line("products", &self.services.products)
+            .line("products-admin", &self.services.products_admin)
             .line("comments", &self.services.comments)
+            .line("comments-admin", &self.services.comments_admin)
             .line("reports", &self.services.reports)
-            .line("remote", &self.remote)
+            .line("reports-admin", &self.services.reports_admin)
+            .line("remote", &self.remote);
+        let shown = self.options.shown(shown, http);
+        shown
             .line("embedded", word(format!("{:?}", self.embedded)))
-            .line("public-url", self.pages.site(http))
-            .line("currency", self.pages.currency.as_str())
-            .line("page-max-age-seconds", self.pages.page_max_age_seconds)
-            .line("page-stale-seconds", self.pages.page_stale_seconds)
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
             .line("log-format", word(format!("{:?}", self.logging.log_format)))
             .line("log", &self.logging.log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+    #[derive(Parser)]
+    struct Config {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    /// Without the environment, which differs from one machine to the next.
+    fn parsed(flags: &[&str]) -> Settings {
+        let command = Config::command().mut_args(|arg| arg.env(None::<&str>));
+        let matches = command.try_get_matches_from(["gateway"].iter().chain(flags));
+        let config = Config::from_arg_matches(&matches.expect("flags"));
+        config.expect("flags").settings
+    }
+
+    #[tokio::test]
+    async fn everything_has_a_default_that_works_on_a_laptop() {
+        Config::command().debug_assert();
+        let settings = parsed(&[]);
+        settings.check().expect("defaults");
+        let shown = settings.shown(8080, 9501).to_string();
+        for line in [
+            "http-addr = 127.0.0.1:8080\n",
+            "remote = hub:\n",
+            "hook-secret = \n",
+        ] {
+            assert!(shown.contains(line), "{line} is missing in {shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_is_named_and_no_secret_is_told() {
+        for (flag, setting) in [
+            ("--hook-secret=hush", "--hook-secret"),
+            ("--embedded=deny", "--remote"),
+            ("--products=nowhere", "--products"),
+            ("--reports-admin=", "--reports-admin"),
+        ] {
+            let error = parsed(&[flag]).check().expect_err(flag).to_string();
+            assert!(
+                error.starts_with(setting) && !error.contains("hush"),
+                "{error}"
+            );
+        }
+        let secret = "--hook-secret=hush-hush-hush-hush";
+        let shown = parsed(&[secret]).shown(8080, 9501).to_string();
+        assert!(
+            shown.contains("hook-secret = ***\n") && !shown.contains("hush"),
+            "{shown}"
+        );
     }
 }

@@ -26,6 +26,7 @@ on_both!(
     keys_are_warmed_where_it_is_asked_for,
     a_row_changed_behind_the_journal_is_found_and_repaired_by_a_check,
     a_row_changed_behind_the_journal_is_repaired_in_the_background,
+    under_writes_of_every_kind_no_check_finds_anything,
     a_watcher_sees_writes_and_loads_and_does_not_keep_the_process_from_ending,
     what_is_wrong_with_a_request_is_said_by_its_field,
     what_became_of_reads_is_counted_and_the_hottest_keys_are_listed,
@@ -260,6 +261,68 @@ async fn a_row_changed_behind_the_journal_is_repaired_in_the_background(home: Ho
     };
     wait_until("the right title", SOON, repaired).await?;
     node.replica.stop().await
+}
+
+async fn under_writes_of_every_kind_no_check_finds_anything(home: Home) -> Result<()> {
+    const IDS: [&str; 4] = ["kettle", "pan", "pot", "lid"];
+    let hub = Hub::new();
+    let (node, other) = (Node::on(&home, &hub).await?, Node::on(&home, &hub).await?);
+    for id in IDS {
+        node.create(priced(id, "kitchen", 0)).await?;
+    }
+    let mut writes = Box::pin(async {
+        for n in 0..120_i64 {
+            let id = IDS[n as usize % IDS.len()];
+            let writer = if n % 2 == 0 { &node } else { &other };
+            if n % 20 == 7 {
+                let sql = format!("UPDATE products SET stock = {n} WHERE id = '{id}'");
+                home.by_hand("products", &sql)?;
+            } else if n % 9 == 4 {
+                writer.delete(id, None).await?;
+                writer.create(priced(id, "kitchen", n)).await?;
+            } else {
+                writer
+                    .update(priced(id, "kitchen", n), Some(&["price_cents"]), None)
+                    .await?;
+            }
+        }
+        anyhow::Ok(())
+    });
+    let (mut checked, mut wrong) = (0, Vec::new());
+    let mut done = false;
+    while !done {
+        let reads = async {
+            for id in IDS {
+                let _ = futures_util::join!(node.get(id), other.get(id));
+            }
+            let fast = CheckRequest {
+                keys_per_second: 10_000,
+                ..CheckRequest::default()
+            };
+            futures_util::try_join!(
+                check(&node.replica, fast.clone()),
+                check(&other.replica, fast)
+            )
+        };
+        let mut reads = std::pin::pin!(reads);
+        // The writes go on while the check does.
+        let (one, two) = loop {
+            tokio::select! {
+                outcome = &mut writes, if !done => {
+                    outcome?;
+                    done = true;
+                }
+                checks = &mut reads => break checks?,
+            }
+        };
+        checked += one.checked + two.checked;
+        wrong.extend(one.found.into_iter().chain(two.found));
+    }
+    drop(writes);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert!(checked > 20, "{checked} keys are no check");
+    node.replica.stop().await?;
+    other.replica.stop().await
 }
 
 /// The next event of this kind, among those that a watcher sees.

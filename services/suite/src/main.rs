@@ -1,10 +1,13 @@
 //! `larder`: everything on one machine, and the operator's command line.
 //!
 //! Owns no logic of the services: [`up`] starts them side by side in this process, [`load`] and
-//! [`import`] have them fill their databases, and [`replay`] drives them from outside, as any client would, and
-//! holds what they answer against what they promise. Reading order: [`services`] is what the
-//! suite consists of, and everything else follows the command line.
+//! [`import`] have them fill their databases, [`replay`] drives them from outside, as any client
+//! would, and holds what they answer against what they promise, and [`cache`] asks their caches.
+//! Reading order: [`services`] is what the suite consists of, and everything else follows the
+//! command line.
 
+mod cache;
+mod front;
 mod import;
 mod load;
 mod output;
@@ -42,6 +45,8 @@ enum Command {
     Import(import::Settings),
     /// Drives the suite with an access trace, and checks that no answer is too old.
     Replay(replay::Settings),
+    /// Looks at the caches of a running suite, corrects them, and watches them.
+    Cache(cache::Settings),
 }
 
 fn main() -> ExitCode {
@@ -49,7 +54,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("larder: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<cache::Inconsistent>() {
+                // What was asked is answered, and the answer is bad news.
+                true => ExitCode::from(3),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -71,6 +80,7 @@ fn run() -> anyhow::Result<()> {
             Command::Load(settings) => load::run(settings).await,
             Command::Import(settings) => import::run(settings).await,
             Command::Replay(settings) => replay::run(settings).await,
+            Command::Cache(settings) => cache::run(settings).await,
         }
     })
 }
@@ -82,7 +92,8 @@ fn parse() -> Cli {
     let command = Cli::command()
         .mut_subcommand("load", quiet)
         .mut_subcommand("import", quiet)
-        .mut_subcommand("replay", quiet);
+        .mut_subcommand("replay", quiet)
+        .mut_subcommand("cache", quiet);
     let matches = command.get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
@@ -94,6 +105,7 @@ impl Command {
             Self::Load(settings) => &settings.logging,
             Self::Import(settings) => &settings.logging,
             Self::Replay(settings) => &settings.logging,
+            Self::Cache(settings) => &settings.logging,
         }
     }
 
@@ -104,6 +116,7 @@ impl Command {
             Self::Load(settings) => settings.print_config.then(|| settings.shown()),
             Self::Import(settings) => settings.print_config.then(|| settings.shown()),
             Self::Replay(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Cache(settings) => settings.print_config.then(|| settings.shown()),
         }
     }
 }

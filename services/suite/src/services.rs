@@ -4,10 +4,12 @@
 //! on Redis each has connections of its own, so that replicas in one process are to each other
 //! what processes are.
 
+use crate::front::Front;
 use crate::replay::Replica;
 use anyhow::{Context as _, bail};
 use clap::builder::{RangedI64ValueParser, ValueParser};
 use larder::remote::{self, Remote};
+use larder_gateway::settings::Options;
 use larder_host::{Host, Parts, Port, Service, database_url};
 use larder_reports::Reports;
 use larder_runtime::config::{Address, Upkeep};
@@ -45,7 +47,8 @@ pub struct Seams {
 /// Which ports replicas take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ports {
-    /// gRPC at `7s0r` and the admin port at `9s0r` for replica r of service s, moved by so much.
+    /// gRPC at `7s0r` and the admin port at `9s0r` for replica r of service s, the gateway at 8080 and
+    /// its admin port at 9501, all moved by so much.
     Offset(u16),
     /// Whatever is free.
     Free,
@@ -82,6 +85,7 @@ pub struct Running {
 /// Replicas that run in this process.
 pub struct Suite {
     running: Vec<Running>,
+    front: Option<Front>,
     tasks: Tasks,
     limits: server::Limits,
     /// See [`Upkeep`].
@@ -117,13 +121,15 @@ fn open(address: &Address) -> anyhow::Result<Arc<dyn Remote>> {
 }
 
 impl Suite {
-    /// Starts all services, so many replicas of each. That they are not ready yet is no error.
+    /// Starts all services, so many replicas of each, and a gateway in front of them. That they are
+    /// not ready yet is no error.
     pub async fn start(
         seams: &Seams,
         replicas: u8,
         ports: Ports,
         limits: server::Limits,
         upkeep: Upkeep,
+        gateway: &Options,
     ) -> anyhow::Result<Self> {
         let mut suite = Self::empty(limits);
         suite.compare_every = upkeep.compare_every();
@@ -133,7 +139,9 @@ impl Suite {
             Kind::Comments,
             Kind::Reports,
         ];
-        suite.start_these(&all, seams, replicas, ports).await?;
+        let remotes = suite.start_these(&all, seams, replicas, ports).await?;
+        let (running, remote) = (&suite.running, remotes.next()?);
+        suite.front = Some(Front::start(running, remote, ports, gateway, limits).await?);
         Ok(suite)
     }
 
@@ -150,6 +158,7 @@ impl Suite {
         let (failed, failure) = mpsc::channel(1);
         Self {
             running: Vec::new(),
+            front: None,
             tasks: Tasks::new(),
             limits,
             compare_every: None,
@@ -161,6 +170,11 @@ impl Suite {
     /// The replicas.
     pub fn running(&self) -> &[Running] {
         &self.running
+    }
+
+    /// The gateway, if there is one.
+    pub fn front(&self) -> Option<&Front> {
+        self.front.as_ref()
     }
 
     /// The replicas of products, for whoever calls them.
@@ -206,31 +220,38 @@ impl Suite {
 
     /// Why not all are ready.
     fn reasons(&self) -> Vec<String> {
-        let reasons = self.running.iter().flat_map(|running| {
+        let services = self.running.iter().map(|running| {
             let name = format!("{:?}-{}", running.kind, running.replica).to_lowercase();
-            running
-                .readiness
-                .reasons()
-                .into_iter()
-                .map(move |why| format!("{name}: {why}"))
+            (name, &running.readiness)
+        });
+        let gateway = self
+            .front
+            .iter()
+            .map(|front| ("gateway".to_owned(), &front.readiness));
+        let reasons = services.chain(gateway).flat_map(|(name, readiness)| {
+            let reasons = readiness.reasons().into_iter();
+            reasons.map(move |why| format!("{name}: {why}"))
         });
         reasons.collect()
     }
 
-    /// Ends all, in order, and waits for it.
+    /// Ends all, in order, and waits for it: the gateway first, whose requests need the services.
     pub async fn end(self) {
+        if let Some(front) = self.front {
+            front.end(self.limits.drain + FAREWELL).await;
+        }
         if let Err(error) = self.tasks.close(self.limits.drain + FAREWELL).await {
             tracing::warn!(error = %error, "services were left behind");
         }
     }
 
-    async fn start_these(
+    async fn start_these<'a>(
         &mut self,
         kinds: &[Kind],
-        seams: &Seams,
+        seams: &'a Seams,
         replicas: u8,
         ports: Ports,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Remotes<'a>> {
         // What cannot be used is told before a port is taken.
         let database = seams.database.expose();
         database_url(database, "any").map(drop)?;
@@ -262,7 +283,7 @@ impl Suite {
                 }
             }
         }
-        Ok(())
+        Ok(remotes)
     }
 
     /// The way to a service of this suite.
@@ -305,16 +326,23 @@ impl Suite {
 }
 
 impl Ports {
+    /// The address of what has this port without an offset.
+    pub fn at(self, port: u16) -> anyhow::Result<SocketAddr> {
+        let number = match self {
+            Self::Offset(offset) => port.checked_add(offset),
+            Self::Free => Some(0),
+        };
+        let number = number.context("--port-offset leads beyond the last port, 65535")?;
+        Ok((Ipv4Addr::LOCALHOST, number).into())
+    }
+
     async fn of(self, kind: Kind, replica: u8) -> anyhow::Result<(Port, Port)> {
-        let Self::Offset(offset) = self else {
+        let Self::Offset(_) = self else {
             let any = || Port::At((Ipv4Addr::LOCALHOST, 0).into());
             return Ok((any(), any()));
         };
         let take = async |base: u16| {
-            let number = base + 100 * kind as u16 + u16::from(replica);
-            let number = number.checked_add(offset);
-            let number = number.context("--port-offset leads beyond the last port, 65535")?;
-            let address = (Ipv4Addr::LOCALHOST, number).into();
+            let address = self.at(base + 100 * kind as u16 + u16::from(replica))?;
             let listener = listen::listen("--port-offset (LARDER_PORT_OFFSET)", address).await?;
             anyhow::Ok(Port::Taken(listener))
         };

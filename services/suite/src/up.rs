@@ -3,11 +3,14 @@
 use crate::output::Output;
 use crate::services::{self, Kind, Ports, Seams, Suite};
 use clap::Args;
+use larder_gateway::HTTP_PORT;
+use larder_gateway::settings::Options;
 use larder_runtime::config::{self, Logging, Serving, Shown, Upkeep};
 use larder_runtime::shutdown;
 use serde::Serialize;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 
 /// The settings of `larder up`.
 #[derive(Args, Clone, Debug)]
@@ -28,6 +31,9 @@ pub struct Settings {
     /// What is behind the two seams.
     #[command(flatten)]
     seams: config::Seams,
+    /// What the gateway offers, and to whom.
+    #[command(flatten)]
+    gateway: Options,
     /// How it serves and how it ends.
     #[command(flatten)]
     serving: Serving,
@@ -48,7 +54,7 @@ pub struct Settings {
 impl Settings {
     /// The settings as they are understood.
     pub fn shown(&self) -> Shown {
-        Shown::default()
+        let shown = Shown::default()
             .line("replicas", self.replicas)
             .line("port-offset", self.port_offset)
             .line("remote", &self.seams.remote)
@@ -56,7 +62,12 @@ impl Settings {
             .line(
                 "embedded",
                 format!("{:?}", self.seams.embedded).to_lowercase(),
-            )
+            );
+        let port = HTTP_PORT.saturating_add(self.port_offset);
+        let shown = self
+            .gateway
+            .shown(shown, (Ipv4Addr::LOCALHOST, port).into());
+        shown
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
@@ -73,6 +84,7 @@ impl Settings {
 /// Runs the suite until it is asked to end, or cannot go on.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.seams.check()?;
+    settings.gateway.check()?;
     let seams = Seams {
         remote: settings.seams.remote.clone(),
         database: settings.seams.database.clone(),
@@ -81,10 +93,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         Ports::Offset(settings.port_offset),
         settings.serving.limits(),
     );
-    let upkeep = settings.upkeep;
-    let mut suite = Suite::start(&seams, settings.replicas, ports, limits, upkeep).await?;
+    let (replicas, upkeep, gateway) = (settings.replicas, settings.upkeep, &settings.gateway);
+    let mut asked = pin!(shutdown::requested());
+    let start = Suite::start(&seams, replicas, ports, limits, upkeep, gateway);
+    // Listened to from the beginning: a start takes its time on a busy machine.
+    let mut suite = tokio::select! {
+        biased;
+        asked = &mut asked => return Ok(asked?),
+        suite = start => suite?,
+    };
     let outcome = tokio::select! {
-        asked = shutdown::requested() => asked.map_err(Into::into),
+        asked = &mut asked => asked.map_err(Into::into),
         error = serve(&mut suite, &settings) => Err(error),
     };
     tokio::select! {
@@ -107,6 +126,10 @@ async fn serve(suite: &mut Suite, settings: &Settings) -> anyhow::Error {
     });
     let table = Table {
         replicas: rows.collect(),
+        gateway: suite.front().map(|front| FrontRow {
+            http: front.http,
+            admin: front.admin,
+        }),
         remote: settings.seams.remote.to_string(),
         database: settings.seams.database.to_string(),
     };
@@ -120,6 +143,7 @@ async fn serve(suite: &mut Suite, settings: &Settings) -> anyhow::Error {
 #[derive(Serialize)]
 struct Table {
     replicas: Vec<Row>,
+    gateway: Option<FrontRow>,
     remote: String,
     database: String,
 }
@@ -129,6 +153,12 @@ struct Row {
     service: Kind,
     replica: u8,
     grpc: SocketAddr,
+    admin: SocketAddr,
+}
+
+#[derive(Serialize)]
+struct FrontRow {
+    http: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -143,6 +173,10 @@ impl fmt::Display for Table {
             let service = format!("{:?}", row.service).to_lowercase();
             let (replica, grpc, admin) = (row.replica, row.grpc, row.admin);
             writeln!(f, "{service:<10} {replica:>7}  {grpc:<21}  http://{admin}")?;
+        }
+        if let Some(FrontRow { http, admin }) = &self.gateway {
+            let http = format!("http://{http}");
+            writeln!(f, "{:<18}  {http:<21}  http://{admin}", "gateway")?;
         }
         writeln!(f, "remote tier {}, database {}", self.remote, self.database)?;
         writeln!(f, "ready; Ctrl-C ends it")

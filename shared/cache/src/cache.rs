@@ -1,5 +1,6 @@
 //! The handle that callers hold: `get`, `get_many`, `invalidate`, `warm`.
 
+use crate::advice::Advice;
 use crate::clock::Stamp;
 use crate::entry::{Entry, Value};
 use crate::fill::Fill;
@@ -41,14 +42,25 @@ enum Look<V> {
     Miss(Miss),
 }
 
+impl<V> Look<V> {
+    #[inline]
+    fn entry(&self) -> Option<&Entry<V>> {
+        match self {
+            Self::Hit(answer) | Self::Soft(answer) => Some(&answer.entry),
+            Self::Miss(_) => None,
+        }
+    }
+}
+
 impl<K: Key, V: Value> Keyspace<K, V> {
     /// The value of a key, from wherever `read` allows; loaded where nobody has it.
     ///
     /// Cancel-safe: a load that others wait for too goes on without this caller.
     #[inline]
     pub async fn get(&self, key: &K, read: &Read) -> Result<Answer<V>, Error> {
-        self.0.asked(key);
-        match self.look(key, read) {
+        let look = self.look(key, read);
+        self.0.asked(key, look.entry());
+        match look {
             Look::Hit(answer) => Ok(answer),
             // Boxed, so that a hit does not carry the frame of a miss.
             Look::Soft(copy) => {
@@ -58,7 +70,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     .await
             }
             Look::Miss(why) => {
-                self.0.counters.miss(why);
+                self.0.missed(key, why);
                 self.clone().miss(key.clone(), read.clone()).boxed().await
             }
         }
@@ -70,7 +82,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     pub fn peek(&self, key: &K, read: &Read) -> Option<Answer<V>> {
         match self.look(key, read) {
             Look::Hit(answer) => {
-                self.0.asked(key);
+                self.0.asked(key, Some(&answer.entry));
                 Some(answer)
             }
             Look::Soft(_) | Look::Miss(_) => None,
@@ -80,21 +92,27 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// The values of these keys, in their order: one round trip to the remote tier and one load
     /// for all that memory does not have. Fails whole if one of them fails.
     pub async fn get_many(&self, keys: &[K], read: &Read) -> Result<Vec<Answer<V>>, Error> {
-        for key in keys {
-            self.0.asked(key);
-        }
-        self.bring(keys, read).await
+        self.bring(keys, read, true).await
     }
 
-    /// As [`Keyspace::get_many`], but nobody asked for them.
-    async fn bring(&self, keys: &[K], read: &Read) -> Result<Vec<Answer<V>>, Error> {
+    /// As [`Keyspace::get_many`]; unless they were `asked` for, nothing of it is measured.
+    pub(crate) async fn bring(
+        &self,
+        keys: &[K],
+        read: &Read,
+        asked: bool,
+    ) -> Result<Vec<Answer<V>>, Error> {
         let mut answers: Vec<Option<Answer<V>>> = Vec::with_capacity(keys.len());
         // The keys that memory lacks, each once, and for each place that lacks one which it is.
         let mut wanted: Vec<K> = Vec::new();
         let mut known = HashMap::with_hasher(foldhash::fast::RandomState::default());
         let mut places: Vec<(usize, usize)> = Vec::new();
         for (place, key) in keys.iter().enumerate() {
-            let found = match self.look(key, read) {
+            let look = self.look(key, read);
+            if asked {
+                self.0.asked(key, look.entry());
+            }
+            let found = match look {
                 Look::Hit(answer) => Some(answer),
                 Look::Soft(copy) => {
                     self.renew_behind(key);
@@ -102,7 +120,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     Some(copy)
                 }
                 Look::Miss(why) => {
-                    self.0.counters.miss(why);
+                    self.0.missed(key, why);
                     let which = *known.entry(key).or_insert(wanted.len());
                     if which == wanted.len() {
                         wanted.push(key.clone());
@@ -112,6 +130,11 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 }
             };
             answers.push(found);
+        }
+        if !asked {
+            self.0
+                .measure
+                .unasked(keys.len() - places.len(), places.len());
         }
         if !wanted.is_empty() {
             let fetched = self
@@ -130,7 +153,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     pub async fn warm(&self, keys: &[K]) -> Result<usize, Error> {
         let mut found = 0;
         for batch in keys.chunks(WARM_BATCH) {
-            let answers = self.bring(batch, &Read::bounded()).await?;
+            let answers = self.bring(batch, &Read::bounded(), false).await?;
             found += answers
                 .iter()
                 .filter(|answer| answer.value().is_some())
@@ -149,6 +172,11 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// The keys that were read most in this process lately, at most so many, the hottest first.
     pub fn hot(&self, most: usize) -> Vec<Hot> {
         self.0.measure.hot(most, self.0.now())
+    }
+
+    /// How well its capacity fits what is read, and why reads miss.
+    pub fn advice(&self) -> Advice {
+        self.0.advice()
     }
 
     /// The keyspace's name.

@@ -1,5 +1,6 @@
 //! Opening a keyspace, and what its parts share.
 
+use crate::advice::{self, Advice};
 use crate::cache::Keyspace;
 use crate::check::Audit;
 use crate::clock::Stamp;
@@ -8,7 +9,7 @@ use crate::entry::{Draft, Entry, Value};
 use crate::flight::Flights;
 use crate::key::{Key, Tag};
 use crate::load::Load;
-use crate::local::Local;
+use crate::local::{Local, weight};
 use crate::measure::Measure;
 use crate::parcel::Parcel;
 use crate::policy::{self, Policy};
@@ -46,7 +47,7 @@ pub(crate) struct Inner<K: Key, V: Value> {
     pub(crate) local: Local<K, V>,
     pub(crate) flights: Arc<Flights<K, V>>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) measure: Measure,
+    pub(crate) measure: Arc<Measure>,
     pub(crate) audit: Audit,
 }
 
@@ -71,6 +72,9 @@ impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
         self.policy.check()?;
         let tag = Tag::keyspace(&self.name);
         let name: Arc<str> = self.name.into();
+        let counters = Arc::new(Counters::default());
+        let measure = Measure::new(self.policy.capacity_bytes, counters.clone());
+        let measure = Arc::new(measure);
         let evicted = {
             let (source, name) = (self.source.clone(), name.clone());
             move |key: &K| {
@@ -79,16 +83,21 @@ impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
                 core.tell_watchers(of, Some(&name), || What::Evicted { key: key() });
             }
         };
-        let counters = Arc::new(Counters::default());
         let inner = Arc::new(Inner {
             cell: self.source.0.digest.keyspace(tag),
             tag,
             prefix: self.source.0.core.name(&["v1", &name, ""]),
-            local: Local::new(&name, &self.policy, counters.clone(), evicted),
+            local: Local::new(
+                &name,
+                &self.policy,
+                counters.clone(),
+                measure.clone(),
+                evicted,
+            ),
             flights: Arc::default(),
             audit: Audit::default(),
             counters,
-            measure: Measure::default(),
+            measure,
             policy: self.policy,
             loader: self.loader,
             name,
@@ -109,10 +118,25 @@ impl<K: Key, V: Value> Inner<K, V> {
         self.source().core.clock.now()
     }
 
-    /// Somebody asked for this key.
+    /// Somebody asked for this key; this is its entry, if one was found that may be served.
     #[inline]
-    pub(crate) fn asked(&self, key: &K) {
-        self.measure.read(key, || self.now());
+    pub(crate) fn asked(&self, key: &K, entry: Option<&Entry<V>>) {
+        let weight = || entry.map(|entry| weight(entry) as u64);
+        self.measure.read(key, weight, || self.now());
+    }
+
+    /// Memory did not answer.
+    pub(crate) fn missed(&self, key: &K, why: Miss) {
+        let evicted = why == Miss::Cold && self.measure.was_evicted(key);
+        self.counters
+            .miss(if evicted { Miss::Evicted } else { why });
+    }
+
+    /// See [`Keyspace::advice`].
+    pub(crate) fn advice(&self) -> Advice {
+        let (_, used_bytes) = self.local.size();
+        let (tally, curve) = self.measure.curve(self.now());
+        advice::advise(&self.policy, used_bytes, &tally, &curve)
     }
 
     pub(crate) fn text(key: &K) -> String {

@@ -140,7 +140,7 @@
 //! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
 //! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
 //! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers,
-//! `measure.rs` what is noted of reads: which keys are hot. At
+//! `measure.rs` what is noted of reads (hot keys, the miss-ratio curve), [`advice`] what follows. At
 //! last the operator's side: [`operate`] (a keyspace by the text of its keys), [`inspect`] (a key
 //! in all places), [`check`] (whether copies say what the source says), [`watch`] (what goes on).
 //!
@@ -155,6 +155,7 @@
 //! The crate knows no protocol, no SQL and no domain. It owns every line of the protocol; moka
 //! keeps the entries, and `redis` carries the bytes.
 
+pub mod advice;
 mod breaker;
 mod cache;
 pub mod check;
@@ -188,6 +189,7 @@ mod tell;
 pub mod watch;
 mod write;
 
+pub use advice::Advice;
 pub use cache::Keyspace;
 pub use clock::Clock;
 pub use codec::SealKey;

@@ -3,6 +3,7 @@
 
 use crate::entry::{Entry, Value};
 use crate::key::Key;
+use crate::measure::Measure;
 use crate::policy::{Eviction, Policy};
 use crate::stats::{Counters, Evicted};
 use moka::notification::RemovalCause;
@@ -15,6 +16,7 @@ pub(crate) const OVERHEAD_BYTES: usize = 400;
 pub(crate) struct Local<K, V> {
     entries: moka::sync::Cache<K, Arc<Entry<V>>, foldhash::fast::RandomState>,
     largest: usize,
+    measure: Arc<Measure>,
 }
 
 impl<K: Key, V: Value> Local<K, V> {
@@ -23,12 +25,14 @@ impl<K: Key, V: Value> Local<K, V> {
         name: &str,
         policy: &Policy,
         counters: Arc<Counters>,
+        measure: Arc<Measure>,
         evicted: impl Fn(&K) + Send + Sync + 'static,
     ) -> Self {
         let eviction = match policy.eviction {
             Eviction::TinyLfu => moka::policy::EvictionPolicy::tiny_lfu(),
             Eviction::Lru => moka::policy::EvictionPolicy::lru(),
         };
+        let ghosts = measure.clone();
         let entries = moka::sync::Cache::builder()
             .name(name)
             .max_capacity(policy.capacity_bytes)
@@ -38,6 +42,7 @@ impl<K: Key, V: Value> Local<K, V> {
                 let cause = cause_of(cause);
                 counters.evicted(cause);
                 if cause == Evicted::Size {
+                    ghosts.evicted(&*key);
                     evicted(&key);
                 }
             })
@@ -45,6 +50,7 @@ impl<K: Key, V: Value> Local<K, V> {
         Self {
             entries,
             largest: policy.largest_bytes,
+            measure,
         }
     }
 
@@ -55,7 +61,9 @@ impl<K: Key, V: Value> Local<K, V> {
 
     /// Keeps the entry, unless it is larger than the policy allows.
     pub(crate) fn insert(&self, key: K, entry: Arc<Entry<V>>) {
-        if weight(&entry) <= self.largest {
+        let weight = weight(&entry);
+        if weight <= self.largest {
+            self.measure.weigh(&key, weight as u64);
             self.entries.insert(key, entry);
         }
     }

@@ -103,7 +103,7 @@ impl<K: Key, V: Value> Operate for Inner<K, V> {
             let keys: Vec<K> = keys.iter().filter_map(|key| K::parse(key)).collect();
             let mut warmed = Warmed::default();
             for batch in keys.chunks(WARM_BATCH) {
-                let answers = keyspace.get_many(batch, &Read::bounded()).await?;
+                let answers = keyspace.bring(batch, &Read::bounded(), false).await?;
                 let found = answers.iter().filter(|a| a.value().is_some()).count();
                 warmed.found += found;
                 warmed.absent += answers.len() - found;

@@ -25,8 +25,10 @@ pub enum Outcome {
 /// Why memory did not answer, or why the remote tier's value was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Miss {
-    /// Nothing in memory.
+    /// Nothing in memory, nor lately.
     Cold,
+    /// Nothing in memory any more: it left for room.
+    Evicted,
     /// Something it depends on moved, and its label could not rescue it.
     Moved,
     /// The last proof was older than Δ.
@@ -79,6 +81,19 @@ macro_rules! names {
     };
 }
 
+impl Miss {
+    /// Whether it says why memory did not answer; the others say it of the remote tier.
+    pub fn is_local(self) -> bool {
+        match self {
+            Self::Cold | Self::Evicted | Self::Moved | Self::Unproven => true,
+            Self::Expired | Self::Token | Self::Strong => true,
+            Self::RemoteCold | Self::RemoteLabel | Self::RemoteEpoch => false,
+            Self::RemoteUnproven | Self::RemoteExpired => false,
+            Self::RemoteCorrupt | Self::RemoteFailed => false,
+        }
+    }
+}
+
 names!(
     Outcome,
     OUTCOMES,
@@ -97,6 +112,7 @@ names!(
     MISSES,
     [
         Cold = "cold",
+        Evicted = "evicted",
         Moved = "moved",
         Unproven = "unproven",
         Expired = "expired",
@@ -134,7 +150,7 @@ const STRIPES: usize = 8;
 #[repr(align(128))]
 struct Stripe {
     outcomes: [AtomicU64; 7],
-    misses: [AtomicU64; 13],
+    misses: [AtomicU64; 14],
     evictions: [AtomicU64; 4],
     rescues: AtomicU64,
     loads: [AtomicU64; LOAD_BUCKETS.len() + 1],
@@ -220,7 +236,7 @@ fn add(counter: &AtomicU64, count: u64) {
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     outcomes: [u64; 7],
-    misses: [u64; 13],
+    misses: [u64; 14],
     evictions: [u64; 4],
     /// Entries that moved and whose label showed that they reflect what moved them.
     pub rescues: u64,

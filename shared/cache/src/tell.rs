@@ -1,5 +1,6 @@
 //! A keyspace without its types: what its source, its operator, and other services know of it.
 
+use crate::advice::Advice;
 use crate::cache::Keyspace;
 use crate::entry::Value;
 use crate::key::{Key, Tag};
@@ -36,6 +37,9 @@ pub trait AnyKeyspace: Operate {
 
     /// The keys that were read most in this process lately, at most so many, the hottest first.
     fn hot(&self, most: usize) -> Vec<Hot>;
+
+    /// How well its capacity fits what is read, and why reads miss.
+    fn advice(&self) -> Advice;
 
     /// Reads by the text of the keys, for another process: each answer with its label. A text
     /// that is no key of this keyspace is told as an absence without a label.
@@ -90,6 +94,10 @@ impl<K: Key, V: Value> AnyKeyspace for Inner<K, V> {
 
     fn hot(&self, most: usize) -> Vec<Hot> {
         self.measure.hot(most, self.now())
+    }
+
+    fn advice(&self) -> Advice {
+        Inner::advice(self)
     }
 
     fn tell(

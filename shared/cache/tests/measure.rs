@@ -3,6 +3,7 @@
 mod support;
 
 use larder::Read;
+use larder::stats::Miss;
 use larder::{AnyKeyspace, Hot};
 use std::sync::Arc;
 use support::{Node, World, row};
@@ -73,4 +74,65 @@ async fn what_other_processes_ask_for_is_read_here() {
     assert_eq!(told.await.unwrap().len(), 1);
     let hot = node.rows.hot(9);
     assert_eq!((hot[0].key.as_str(), hot[0].reads), (text.as_str(), 1));
+}
+
+#[tokio::test]
+async fn a_key_that_left_for_room_is_no_first_read() {
+    let world = World::new();
+    world.database.put("1", Some(("a", "one")));
+    world.database.put("2", Some(("a", "two")));
+    let node = world.without_feed();
+    let tiny = node
+        .source
+        .keyspace("tiny", support::Through(node.loader.clone()));
+    let policy = larder::Policy {
+        capacity_bytes: 700,
+        eviction: larder::policy::Eviction::Lru,
+        ..larder::Policy::default()
+    };
+    let tiny = tiny.policy(policy).open().unwrap();
+    for id in ["1", "2", "1"] {
+        tiny.get(&row(id), &Read::bounded()).await.unwrap();
+        // Moka settles its books in batches.
+        tiny.stats();
+    }
+    let stats = tiny.stats();
+    assert_eq!(
+        (stats.misses(Miss::Cold), stats.misses(Miss::Evicted)),
+        (2, 1)
+    );
+}
+
+#[tokio::test]
+async fn advice_names_the_capacity_that_would_do_and_the_cause_of_the_misses() {
+    let world = World::new();
+    let node = world.without_feed();
+    let cut = node
+        .source
+        .keyspace("cut", support::Through(node.loader.clone()));
+    let policy = larder::Policy {
+        capacity_bytes: 32 << 10,
+        eviction: larder::policy::Eviction::Lru,
+        ..larder::Policy::default()
+    };
+    let cut = cut.policy(policy).open().unwrap();
+    for n in 0..4_000 {
+        let id = (n % 200).to_string();
+        cut.get(&row(&id), &Read::bounded()).await.unwrap();
+    }
+    let advice = cut.advice();
+    assert_eq!(advice.reads, 4_000);
+    assert!(advice.hit_ratio < 0.05, "{advice:?}");
+    assert_eq!(advice.causes[0].miss, Miss::Evicted, "{advice:?}");
+    let most = advice.outlooks.last().unwrap().hit_ratio;
+    assert!((0.93..0.97).contains(&most), "19 of 20: {advice:?}");
+    // 200 absences of 400 bytes each.
+    let knee = advice.knee.capacity_bytes;
+    assert!((78 << 10..110 << 10).contains(&knee), "{advice:?}");
+    assert!(
+        advice.words[0].ends_with("KiB would hit 95 %, you have 32 KiB at 0 %."),
+        "{advice:?}"
+    );
+    cut.warm(&[row("a"), row("b")]).await.unwrap();
+    assert_eq!(cut.advice().reads, 4_000, "nobody asked");
 }

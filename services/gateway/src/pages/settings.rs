@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 /// How pages name themselves, and how long others may keep them.
 #[derive(Args, Clone, Debug)]
+// What it is flattened into is called so, too.
+#[group(skip)]
 pub struct Settings {
     /// The address that the public knows this site by, for links that leave the page: canonical
     /// addresses, structured data, the map of the site. By default where HTTP is.

@@ -37,6 +37,7 @@ impl Shop {
         let hub = Hub::new();
         let people = Replica::ready(Profiles, home.parts(&hub)).await?;
         let url = |replica: &Replica| format!("http://{}", replica.grpc);
+        let admin = |replica: &Replica| format!("http://{}", replica.admin);
         let profiles = Client::new("profiles", &url(&people), client::Limits::default())?;
         let things = Replica::ready(Products, home.parts(&hub)).await?;
         let talk = Replica::ready(Comments::new(profiles), home.parts(&hub)).await?;
@@ -45,6 +46,10 @@ impl Shop {
             products: url(&things),
             comments: url(&talk),
             reports: "http://127.0.0.1:1".to_owned(),
+            profiles_admin: admin(&people),
+            products_admin: admin(&things),
+            comments_admin: admin(&talk),
+            reports_admin: "http://127.0.0.1:1".to_owned(),
         });
         made.pages.public_url = Some("https://shop.example".parse().expect("a URL"));
         let gate = Gate::start(made).await?;

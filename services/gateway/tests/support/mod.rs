@@ -1,15 +1,17 @@
 //! A gateway in this process, and what it answers as bytes on the wire.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod world;
+
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;
 use larder_gateway::backends::{Addresses, Backends};
 use larder_gateway::{Gateway, Parts};
 use larder_runtime::server::Limits;
+pub use larder_testkit::http::{Answer, ask};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -24,24 +26,32 @@ pub struct Gate {
     running: JoinHandle<()>,
 }
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-}
-
 /// A gateway without services behind it.
 pub fn nowhere() -> Parts {
     // Nothing listens at port 1, and nobody may.
-    let nobody = || "http://127.0.0.1:1".to_owned();
-    parts(&Addresses {
-        profiles: nobody(),
-        products: nobody(),
-        comments: nobody(),
-        reports: nobody(),
-    })
+    Parts {
+        backends: backends("http://127.0.0.1:1"),
+        remote: Hub::new(),
+        hook_secret: None,
+        limits: Limits::default(),
+        pages: Default::default(),
+    }
+}
+
+/// All services at this address.
+pub fn backends(url: &str) -> Backends {
+    let url = || url.to_owned();
+    let addresses = Addresses {
+        profiles: url(),
+        products: url(),
+        comments: url(),
+        reports: url(),
+        profiles_admin: url(),
+        products_admin: url(),
+        comments_admin: url(),
+        reports_admin: url(),
+    };
+    Backends::new(&addresses).expect("addresses")
 }
 
 /// A gateway on these services.
@@ -49,6 +59,7 @@ pub fn parts(services: &Addresses) -> Parts {
     Parts {
         backends: Backends::new(services).expect("addresses"),
         remote: Hub::new(),
+        hook_secret: None,
         limits: Limits::default(),
         pages: Default::default(),
     }
@@ -97,55 +108,14 @@ impl Gate {
     }
 }
 
-/// One request on a connection of its own, which the server is asked to close.
-pub async fn ask(
-    server: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Result<Answer> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: larder\r\nconnection: close\r\n");
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    if !body.is_empty() {
-        head += &format!("content-length: {}\r\n", body.len());
-    }
-    raw(server, &format!("{head}\r\n{body}")).await
+/// An answer that is JSON.
+pub trait Json {
+    /// It.
+    fn json(&self) -> Result<serde_json::Value>;
 }
 
-/// What comes back for these bytes.
-pub async fn raw(server: SocketAddr, request: &str) -> Result<Answer> {
-    let mut stream = TcpStream::connect(server).await?;
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await??;
-    let answer = String::from_utf8(answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1));
-    let header = |line: &str| {
-        let (name, value) = line.split_once(": ")?;
-        Some((name.to_ascii_lowercase(), value.to_owned()))
-    };
-    Ok(Answer {
-        status: status.context("no status")?.parse()?,
-        headers: lines.filter_map(header).collect(),
-        body: body.to_owned(),
-    })
-}
-
-impl Answer {
-    /// A header's value, or nothing.
-    pub fn header(&self, name: &str) -> &str {
-        let mut headers = self.headers.iter();
-        headers
-            .find(|(header, _)| header == name)
-            .map_or("", |(_, value)| value)
-    }
-
-    pub fn json(&self) -> Result<serde_json::Value> {
+impl Json for Answer {
+    fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_str(&self.body).with_context(|| self.body.clone())
     }
 }

@@ -1,0 +1,317 @@
+//! `stats`, `hot` and `advise`: numbers of every replica.
+
+use super::replicas::{Answers, Failure, Replicas, all_answered};
+use crate::output::Output;
+use anyhow::bail;
+use clap::Args;
+use larder_proto::cache::v1 as wire;
+use larder_proto::cache::v1::{GetAdviceRequest, GetStatsRequest, ListHotKeysRequest};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The settings of `larder cache stats`.
+#[derive(Args, Clone, Debug)]
+pub struct Stats {
+    /// Only these keyspaces.
+    keyspaces: Vec<String>,
+}
+
+/// The settings of `larder cache hot`.
+#[derive(Args, Clone, Debug)]
+pub struct Hot {
+    /// Only these keyspaces.
+    keyspaces: Vec<String>,
+    /// At most so many keys.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+}
+
+/// The settings of `larder cache advise`.
+#[derive(Args, Clone, Debug)]
+pub struct Advise {
+    /// Only these keyspaces.
+    keyspaces: Vec<String>,
+}
+
+/// Rows of a table, and the replicas that did not answer.
+#[derive(Serialize)]
+struct Table<R> {
+    rows: Vec<R>,
+    failures: Vec<Failure>,
+}
+
+fn wanted(keyspaces: &[String], name: &str) -> bool {
+    keyspaces.is_empty() || keyspaces.iter().any(|keyspace| keyspace == name)
+}
+
+/// A keyspace that nobody has is a mistake, and no empty table.
+fn known(keyspaces: &[String], has: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    match keyspaces.iter().find(|keyspace| !has(keyspace)) {
+        Some(keyspace) => bail!("there is no keyspace {keyspace}"),
+        None => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct StatsRow {
+    keyspace: String,
+    replica: String,
+    reads: u64,
+    /// The share of the reads that memory answered.
+    hit_ratio: Option<f64>,
+    outcomes: BTreeMap<String, u64>,
+    misses: BTreeMap<String, u64>,
+    evictions: BTreeMap<String, u64>,
+    checks: BTreeMap<String, u64>,
+    rescues: u64,
+    loads: u64,
+    load_errors: u64,
+    load_seconds: f64,
+    entries: u64,
+    bytes: u64,
+    capacity_bytes: u64,
+}
+
+fn counts(counts: Vec<wire::Count>) -> BTreeMap<String, u64> {
+    counts
+        .into_iter()
+        .map(|count| (count.name, count.count))
+        .collect()
+}
+
+impl StatsRow {
+    fn of(replica: &str, stats: wire::KeyspaceStats) -> Self {
+        let outcomes = counts(stats.reads);
+        let reads: u64 = outcomes.values().sum();
+        let hits = outcomes.get("l1").copied().unwrap_or_default();
+        Self {
+            keyspace: stats.keyspace,
+            replica: replica.to_owned(),
+            reads,
+            hit_ratio: (reads > 0).then(|| hits as f64 / reads as f64),
+            outcomes,
+            misses: counts(stats.misses),
+            evictions: counts(stats.evictions),
+            checks: counts(stats.checks),
+            rescues: stats.rescues,
+            loads: stats.loads,
+            load_errors: stats.load_errors,
+            load_seconds: super::inspect::seconds(stats.load_time.as_ref()),
+            entries: stats.entries,
+            bytes: stats.bytes,
+            capacity_bytes: stats.capacity_bytes,
+        }
+    }
+
+    fn outcome(&self, name: &str) -> u64 {
+        self.outcomes.get(name).copied().unwrap_or_default()
+    }
+
+    /// The causes of misses, the most frequent first, in one line.
+    fn why(&self) -> String {
+        let mut misses: Vec<_> = self
+            .misses
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .collect();
+        misses.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let told: Vec<_> = misses
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        told.join(", ")
+    }
+}
+
+impl fmt::Display for Table<StatsRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<16} {:<12} {:>10} {:>6} {:>9} {:>9} {:>8} {:>9} {:>13}  misses",
+            "keyspace", "replica", "reads", "hit", "l2", "loads", "joined", "entries", "MiB"
+        )?;
+        for row in &self.rows {
+            let hit = row
+                .hit_ratio
+                .map_or_else(|| "-".to_owned(), |r| format!("{:.1}%", 100.0 * r));
+            let room = format!(
+                "{:.1}/{:.0}",
+                mebibytes(row.bytes),
+                mebibytes(row.capacity_bytes)
+            );
+            writeln!(
+                f,
+                "{:<16} {:<12} {:>10} {hit:>6} {:>9} {:>9} {:>8} {:>9} {room:>13}  {}",
+                row.keyspace,
+                row.replica,
+                row.reads,
+                row.outcome("l2"),
+                row.loads,
+                row.outcome("joined"),
+                row.entries,
+                row.why(),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+pub async fn stats(replicas: &Replicas, asked: Stats, output: Output) -> anyhow::Result<()> {
+    let ask = replicas
+        .ask(async |mut client| client.get_stats(GetStatsRequest::default()).await)
+        .await?;
+    let Answers { answers, failures } = ask;
+    let rows = answers.into_iter().flat_map(|(replica, stats)| {
+        let rows = stats.keyspaces.into_iter();
+        rows.map(move |stats| StatsRow::of(&replica, stats))
+    });
+    let mut rows: Vec<_> = rows
+        .filter(|row| wanted(&asked.keyspaces, &row.keyspace))
+        .collect();
+    known(&asked.keyspaces, |name| {
+        rows.iter().any(|row| row.keyspace == name)
+    })?;
+    rows.sort_by(|a, b| (&a.keyspace, &a.replica).cmp(&(&b.keyspace, &b.replica)));
+    let table = Table { rows, failures };
+    output.print(&table)?;
+    all_answered(&table.failures)
+}
+
+#[derive(Serialize)]
+struct HotRow {
+    keyspace: String,
+    key: String,
+    /// Of all replicas together.
+    reads: u64,
+    replicas: BTreeMap<String, u64>,
+}
+
+impl fmt::Display for Table<HotRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<16} {:>12}  {:<40} replicas",
+            "keyspace", "reads", "key"
+        )?;
+        for row in &self.rows {
+            let replicas: Vec<_> = row
+                .replicas
+                .iter()
+                .map(|(name, n)| format!("{name} {n}"))
+                .collect();
+            let replicas = replicas.join(", ");
+            writeln!(
+                f,
+                "{:<16} {:>12}  {:<40} {replicas}",
+                row.keyspace, row.reads, row.key
+            )?;
+        }
+        Ok(())
+    }
+}
+
+pub async fn hot(replicas: &Replicas, asked: Hot, output: Output) -> anyhow::Result<()> {
+    for keyspace in &asked.keyspaces {
+        replicas.with(keyspace).await?;
+    }
+    let request = ListHotKeysRequest {
+        limit: asked.limit,
+        keyspaces: Vec::new(),
+    };
+    let ask = replicas
+        .ask(async |mut client| client.list_hot_keys(request.clone()).await)
+        .await?;
+    let Answers { answers, failures } = ask;
+    let mut merged: BTreeMap<(String, String), BTreeMap<String, u64>> = BTreeMap::new();
+    for (replica, hot) in answers {
+        let keys = hot
+            .keys
+            .into_iter()
+            .filter(|hot| wanted(&asked.keyspaces, &hot.keyspace));
+        for key in keys {
+            let of = merged.entry((key.keyspace, key.key)).or_default();
+            *of.entry(replica.clone()).or_default() += key.reads;
+        }
+    }
+    let rows = merged
+        .into_iter()
+        .map(|((keyspace, key), replicas)| HotRow {
+            keyspace,
+            key,
+            reads: replicas.values().sum(),
+            replicas,
+        });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.reads));
+    rows.truncate(asked.limit as usize);
+    let table = Table { rows, failures };
+    output.print(&table)?;
+    all_answered(&table.failures)
+}
+
+#[derive(Serialize)]
+struct AdviceRow {
+    keyspace: String,
+    replica: String,
+    capacity_bytes: u64,
+    hit_ratio: Option<f64>,
+    /// Sizes, and the share of reads that would hit.
+    curve: Vec<(u64, f64)>,
+    misses: BTreeMap<String, f64>,
+    sentences: Vec<String>,
+    sampled_reads: u64,
+}
+
+impl fmt::Display for Table<AdviceRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.rows {
+            writeln!(f, "{} on {}", row.keyspace, row.replica)?;
+            for sentence in &row.sentences {
+                writeln!(f, "  {sentence}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub async fn advise(replicas: &Replicas, asked: Advise, output: Output) -> anyhow::Result<()> {
+    let ask = replicas
+        .ask(async |mut client| client.get_advice(GetAdviceRequest::default()).await)
+        .await?;
+    let Answers { answers, failures } = ask;
+    let rows = answers.into_iter().flat_map(|(replica, advice)| {
+        advice.advice.into_iter().map(move |advice| AdviceRow {
+            keyspace: advice.keyspace,
+            replica: replica.clone(),
+            capacity_bytes: advice.capacity_bytes,
+            hit_ratio: advice.hit_ratio,
+            curve: advice
+                .curve
+                .iter()
+                .map(|p| (p.capacity_bytes, p.hit_ratio))
+                .collect(),
+            misses: advice
+                .misses
+                .into_iter()
+                .map(|share| (share.name, share.share))
+                .collect(),
+            sentences: advice.sentences,
+            sampled_reads: advice.sampled_reads,
+        })
+    });
+    let mut rows: Vec<_> = rows
+        .filter(|row| wanted(&asked.keyspaces, &row.keyspace))
+        .collect();
+    known(&asked.keyspaces, |name| {
+        rows.iter().any(|row| row.keyspace == name)
+    })?;
+    rows.sort_by(|a, b| (&a.keyspace, &a.replica).cmp(&(&b.keyspace, &b.replica)));
+    let table = Table { rows, failures };
+    output.print(&table)?;
+    all_answered(&table.failures)
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
