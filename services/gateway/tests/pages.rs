@@ -301,6 +301,29 @@ async fn without_comments_a_page_is_shown_and_not_kept(home: Home) -> Result<()>
 }
 
 #[tokio::test]
+async fn a_page_with_a_stale_part_says_so_and_is_not_kept() -> Result<()> {
+    let mut shop = Shop::open(Home::sqlite()?).await?;
+    shop.stock(kettle()).await?;
+    shop.name("ada", "Ada").await?;
+    shop.say("c", "kettle", "ada", "It boils.").await?;
+    shop.get("/products/kettle", &[]).await?;
+    // Nobody can say any more what Ada is called, but what she was called.
+    shop.people.take().expect("once").stop().await?;
+    let stale = async || {
+        let page = shop.get("/products/kettle", &[]).await;
+        page.is_ok_and(|page| page.header("larder-source") == "stale")
+    };
+    larder_testkit::wait_until("a stale part", support::SOON, stale).await?;
+    let page = shop.get("/products/kettle", &[]).await?;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("Ada") && page.body.contains("It boils."));
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.header("last-modified"), "");
+    assert_eq!(page.header("larder-version"), "1");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_not_there_or_cannot_be_understood_is_told_in_a_page() -> Result<()> {
     let shop = Shop::open(Home::sqlite()?).await?;
     shop.stock(kettle()).await?;

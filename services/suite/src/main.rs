@@ -2,18 +2,24 @@
 //!
 //! Owns no logic of the services: [`up`] starts them side by side in this process, [`load`] and
 //! [`import`] have them fill their databases, [`replay`] drives them from outside, as any client
-//! would, and holds what they answer against what they promise, and [`cache`] asks their caches.
-//! Reading order: [`services`] is what the suite consists of, and everything else follows the
-//! command line.
+//! would, and holds what they answer against what they promise, [`bench`] measures what their
+//! caches bring, and [`cache`] asks these caches. Reading order: [`services`] is what the suite
+//! consists of, and everything else follows the command line.
 
+mod bench;
 mod cache;
+mod chance;
 mod front;
+mod history;
 mod import;
 mod load;
 mod output;
+mod prepare;
 mod progress;
 mod replay;
+mod scrape;
 mod services;
+mod target;
 mod trace;
 mod up;
 
@@ -41,6 +47,8 @@ enum Command {
     Up(up::Settings),
     /// Fills the databases with sample data.
     Load(load::Settings),
+    /// Measures the suite with its cache and without.
+    Bench(bench::Settings),
     /// Records the orders of a file.
     Import(import::Settings),
     /// Drives the suite with an access trace, and checks that no answer is too old.
@@ -78,6 +86,7 @@ fn run() -> anyhow::Result<()> {
         match command {
             Command::Up(settings) => up::run(settings).await,
             Command::Load(settings) => load::run(settings).await,
+            Command::Bench(settings) => bench::run(settings).await,
             Command::Import(settings) => import::run(settings).await,
             Command::Replay(settings) => replay::run(settings).await,
             Command::Cache(settings) => cache::run(settings).await,
@@ -90,6 +99,7 @@ fn run() -> anyhow::Result<()> {
 fn parse() -> Cli {
     let quiet = |command: clap::Command| command.mut_arg("log", |arg| arg.default_value("warn"));
     let command = Cli::command()
+        .mut_subcommand("bench", quiet)
         .mut_subcommand("load", quiet)
         .mut_subcommand("import", quiet)
         .mut_subcommand("replay", quiet)
@@ -103,6 +113,7 @@ impl Command {
         match self {
             Self::Up(settings) => &settings.logging,
             Self::Load(settings) => &settings.logging,
+            Self::Bench(settings) => &settings.logging,
             Self::Import(settings) => &settings.logging,
             Self::Replay(settings) => &settings.logging,
             Self::Cache(settings) => &settings.logging,
@@ -114,6 +125,7 @@ impl Command {
         match self {
             Self::Up(settings) => settings.print_config.then(|| settings.shown()),
             Self::Load(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Bench(settings) => settings.print_config.then(|| settings.shown()),
             Self::Import(settings) => settings.print_config.then(|| settings.shown()),
             Self::Replay(settings) => settings.print_config.then(|| settings.shown()),
             Self::Cache(settings) => settings.print_config.then(|| settings.shown()),

@@ -1,24 +1,21 @@
 //! `larder replay`: drives replicas of products with an access trace, and holds every answer
 //! against what was known when it was asked for.
 //!
-//! Reading order: `plan.rs` says what is done, `drive.rs` does it through `target.rs`,
-//! `history.rs` judges, `propagation.rs` watches writes arrive elsewhere, and `tally.rs` and
+//! Reading order: `plan.rs` says what is done, `drive.rs` does it through `../target.rs`,
+//! `../history.rs` judges, `propagation.rs` watches writes arrive elsewhere, and `tally.rs` and
 //! `report.rs` say what came of it.
 
 mod drive;
-mod history;
 mod plan;
-mod prepare;
 mod propagation;
 mod report;
-mod scrape;
 mod tally;
-mod target;
 
 use crate::output::Output;
 use crate::progress::bar;
 use crate::services::{Seams, Suite};
-use crate::{services, trace};
+use crate::target::{Replica, Target};
+use crate::{prepare, scrape, services, trace};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use drive::Drive;
@@ -31,9 +28,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use target::Target;
-
-pub use target::Replica;
 
 /// The settings of `larder replay`.
 #[derive(Args, Clone, Debug)]

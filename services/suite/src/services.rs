@@ -5,9 +5,10 @@
 //! what processes are.
 
 use crate::front::Front;
-use crate::replay::Replica;
+use crate::target::Replica;
 use anyhow::{Context as _, bail};
 use clap::builder::{RangedI64ValueParser, ValueParser};
+use larder::Tiers;
 use larder::remote::{self, Remote};
 use larder_gateway::settings::Options;
 use larder_host::{Host, Parts, Port, Service, database_url};
@@ -42,6 +43,15 @@ pub struct Seams {
     pub remote: Address,
     /// The database.
     pub database: Address,
+}
+
+/// How replicas cache.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Caching {
+    /// In which tiers.
+    pub tiers: Tiers,
+    /// What names in the remote tier begin with, where it is not what it always is.
+    pub namespace: Option<String>,
 }
 
 /// Which ports replicas take.
@@ -88,6 +98,7 @@ pub struct Suite {
     front: Option<Front>,
     tasks: Tasks,
     limits: server::Limits,
+    caching: Caching,
     /// See [`Upkeep`].
     compare_every: Option<Duration>,
     failed: mpsc::Sender<anyhow::Error>,
@@ -147,7 +158,17 @@ impl Suite {
 
     /// Starts replicas of products alone, on free ports.
     pub async fn of_products(seams: &Seams, replicas: u8) -> anyhow::Result<Self> {
+        Self::of_products_caching(seams, replicas, Caching::default()).await
+    }
+
+    /// The same, caching like this.
+    pub async fn of_products_caching(
+        seams: &Seams,
+        replicas: u8,
+        caching: Caching,
+    ) -> anyhow::Result<Self> {
         let mut suite = Self::empty(server::Limits::default());
+        suite.caching = caching;
         suite
             .start_these(&[Kind::Products], seams, replicas, Ports::Free)
             .await?;
@@ -161,6 +182,7 @@ impl Suite {
             front: None,
             tasks: Tasks::new(),
             limits,
+            caching: Caching::default(),
             compare_every: None,
             failed,
             failure,
@@ -260,6 +282,10 @@ impl Suite {
             for replica in 1..=replicas {
                 let mut parts = Parts::new(remotes.next()?, seams.database.clone());
                 parts.limits = self.limits;
+                parts.tiers = self.caching.tiers;
+                if let Some(namespace) = &self.caching.namespace {
+                    parts.namespace.clone_from(namespace);
+                }
                 parts.timing.compare_every = self.compare_every;
                 (parts.grpc, parts.admin) = ports.of(kind, replica).await?;
                 match kind {

@@ -343,6 +343,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         });
     }
 
+    fn in_memory(&self) -> bool {
+        self.0.source().core.tiers.memory()
+    }
+
     /// What this call wants of a flight.
     pub(crate) fn terms(&self, read: &Read) -> Terms {
         let max_staleness = match read.freshness {
@@ -386,7 +390,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 ..call.clone()
             };
             let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
-            let alone = attempt == ATTEMPTS;
+            let alone = attempt == ATTEMPTS || !self.0.source().core.tiers.remote();
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
             if self.0.policy.finish_loads {
                 self.finish(&boarding);
@@ -463,6 +467,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 _ => Outcome::Load,
             };
             inner.counters.read(outcome);
+            // Memory, which would see to it with the next hit, may not be there.
+            if led && origin == Origin::L2 && now >= entry.soft_at && !self.in_memory() {
+                self.renew_behind(key);
+            }
             let age = now.since(entry.loaded_at);
             return answer(entry, age);
         }

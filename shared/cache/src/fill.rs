@@ -100,6 +100,7 @@ impl<K: Key, V: Value> Fill<K, V> {
     fn remote_can_answer(&self) -> bool {
         let digest = &self.keyspace.source().digest;
         !self.terms.strong
+            && self.keyspace.source().core.tiers.remote()
             && self.keyspace.source().feed.is_some()
             && self.terms.tokens.iter().all(|token| digest.covers(token))
     }
@@ -398,7 +399,7 @@ impl<K: Key, V: Value> Fill<K, V> {
 
     /// Stores the values and then gives the locks back, while the answer is on its way.
     fn store_behind(&self, items: Vec<Item>, held: Option<Held<K, V>>) {
-        if items.is_empty() {
+        if items.is_empty() || !self.keyspace.source().core.tiers.remote() {
             return;
         }
         let keyspace = self.keyspace.clone();

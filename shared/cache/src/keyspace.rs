@@ -83,13 +83,14 @@ impl<K: Key, V: Value> KeyspaceBuilder<K, V> {
                 core.tell_watchers(of, Some(&name), || What::Evicted { key: key() });
             }
         };
+        let tiers = self.source.0.core.tiers;
         let inner = Arc::new(Inner {
             cell: self.source.0.digest.keyspace(tag),
             tag,
             prefix: self.source.0.core.name(&["v1", &name, ""]),
             local: Local::new(
                 &name,
-                &self.policy,
+                (&self.policy, tiers),
                 counters.clone(),
                 measure.clone(),
                 evicted,

@@ -6,6 +6,7 @@ use crate::memo::Memo;
 use crate::remote::Remote;
 use crate::remote::guard::{Guard, Limits};
 use crate::source::SourceBuilder;
+use crate::tiers::Tiers;
 use crate::watch::{Events, Watcher};
 use std::future::Future;
 use std::hash::{BuildHasher as _, Hash};
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) remote: Guard,
     pub(crate) clock: Clock,
     pub(crate) seal: Option<SealKey>,
+    pub(crate) tiers: Tiers,
     /// A random number that tells this process's hints from others'.
     pub(crate) id: u64,
     namespace: String,
@@ -44,6 +46,7 @@ pub struct Builder {
     limits: Limits,
     clock: Clock,
     seal: Option<SealKey>,
+    tiers: Tiers,
     namespace: String,
 }
 
@@ -55,6 +58,7 @@ impl Larder {
             limits: Limits::default(),
             clock: Clock::machine(),
             seal: None,
+            tiers: Tiers::default(),
             namespace: "larder".into(),
         }
     }
@@ -69,7 +73,12 @@ impl Larder {
         &self,
         capacity_bytes: u64,
     ) -> Memo<K, R> {
-        Memo::new(self.0.clock.clone(), capacity_bytes)
+        Memo::new(self.0.clock.clone(), self.0.tiers.memory_of(capacity_bytes))
+    }
+
+    /// Which tiers this process uses.
+    pub fn tiers(&self) -> Tiers {
+        self.0.tiers
     }
 
     /// The remote tier, as this process uses it: with its timeout and its breaker.
@@ -121,6 +130,12 @@ impl Builder {
         self
     }
 
+    /// Which tiers are used; both by default.
+    pub fn tiers(mut self, tiers: Tiers) -> Self {
+        self.tiers = tiers;
+        self
+    }
+
     /// What all names in the remote tier begin with, `larder` by default: two clusters can share
     /// one remote tier.
     pub fn namespace(mut self, namespace: &str) -> Self {
@@ -134,6 +149,7 @@ impl Builder {
             remote: Guard::with_clock(self.remote, self.limits, self.clock.clone()),
             clock: self.clock,
             seal: self.seal,
+            tiers: self.tiers,
             id: random(),
             drawn: AtomicU64::new(0),
             seed: std::hash::RandomState::new(),

@@ -186,6 +186,7 @@ pub mod snapshot;
 pub mod source;
 pub mod stats;
 mod tell;
+mod tiers;
 pub mod watch;
 mod write;
 
@@ -206,4 +207,5 @@ pub use read::{Answer, Error, Freshness, Origin, Read};
 pub use snapshot::{Epoch, Label, Snapshot, Token};
 pub use source::Source;
 pub use tell::{AnyKeyspace, Told};
+pub use tiers::Tiers;
 pub use write::Target;

@@ -6,6 +6,7 @@ use crate::key::Key;
 use crate::measure::Measure;
 use crate::policy::{Eviction, Policy};
 use crate::stats::{Counters, Evicted};
+use crate::tiers::Tiers;
 use moka::notification::RemovalCause;
 use std::sync::Arc;
 
@@ -20,10 +21,11 @@ pub(crate) struct Local<K, V> {
 }
 
 impl<K: Key, V: Value> Local<K, V> {
+    /// Without memory its capacity is none, with which moka is off and a hit's path is the same.
     /// `evicted` is told the keys of entries that leave for room.
     pub(crate) fn new(
         name: &str,
-        policy: &Policy,
+        (policy, tiers): (&Policy, Tiers),
         counters: Arc<Counters>,
         measure: Arc<Measure>,
         evicted: impl Fn(&K) + Send + Sync + 'static,
@@ -35,7 +37,7 @@ impl<K: Key, V: Value> Local<K, V> {
         let ghosts = measure.clone();
         let entries = moka::sync::Cache::builder()
             .name(name)
-            .max_capacity(policy.capacity_bytes)
+            .max_capacity(tiers.memory_of(policy.capacity_bytes))
             .weigher(|_, entry: &Arc<Entry<V>>| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
             .eviction_policy(eviction)
             .eviction_listener(move |key: Arc<K>, _, cause| {

@@ -134,8 +134,10 @@ impl SourceBuilder {
             core: core.clone(),
         }));
         // From now on, not from when the task first runs.
-        let events = core.remote.subscribe(&source.0.channel);
-        core.spawn(listen(source.clone(), events));
+        if core.tiers.remote() {
+            let events = core.remote.subscribe(&source.0.channel);
+            core.spawn(listen(source.clone(), events));
+        }
         if let Some(interval) = interval {
             core.spawn(poll(source.clone(), interval));
         }
@@ -298,6 +300,9 @@ impl Source {
 
     pub(crate) async fn publish(&self, written: Written, journalled: bool, pushed: Vec<Pushed>) {
         let inner = &self.0;
+        if !inner.core.tiers.remote() {
+            return;
+        }
         let hint = Hint {
             source: inner.hash,
             sender: inner.core.id,

@@ -53,7 +53,12 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     pub async fn wrote(&self, keys: &[K], written: Option<Written>) -> Option<Token> {
         let written = written?;
         let source = &self.0.source;
-        match self.0.policy.on_write {
+        let on_write = match source.0.core.tiers.remote() {
+            true => self.0.policy.on_write,
+            // Nothing that could be renewed.
+            false => OnWrite::Evict,
+        };
+        match on_write {
             OnWrite::Evict => Some(source.wrote(written).await),
             OnWrite::Put => {
                 let token = source.wrote(written).await;

@@ -54,7 +54,9 @@ pub struct Opening {
 impl Opening {
     /// With what these parts say, and a cache and tasks of its own.
     pub fn of(parts: &Parts) -> Self {
-        let larder = Larder::builder(parts.remote.clone()).namespace(&parts.namespace);
+        let larder = Larder::builder(parts.remote.clone())
+            .namespace(&parts.namespace)
+            .tiers(parts.tiers);
         let sealed = |larder: larder::Builder, key: &SealKey| larder.seal(key.clone());
         let larder = match &parts.seal {
             Some(key) => sealed(larder, key),

@@ -232,6 +232,9 @@ fn limits(service: &str, parts: &Parts) -> Result<Option<Limits>, larder_limit::
 /// Says once, at the start, that the remote tier is away; from then on its breaker says what
 /// changes. Nothing waits for it.
 async fn try_remote(larder: larder::Larder) {
+    if !larder.tiers().remote() {
+        return;
+    }
     if let Err(error) = larder.remote().get(&["larder:hello".to_owned()]).await {
         let name = larder.remote().name();
         tracing::warn!(remote = name, error = %error, "starting without the remote tier");

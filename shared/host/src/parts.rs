@@ -1,8 +1,8 @@
 //! What the process, or whoever runs several services in one, brings.
 
 use crate::error::Error;
-use larder::SealKey;
 use larder::remote::{self, Remote};
+use larder::{SealKey, Tiers};
 use larder_runtime::config::{Address, Common, Limiting};
 use larder_runtime::{listen, server, shutdown};
 use std::net::SocketAddr;
@@ -23,6 +23,8 @@ pub struct Parts {
     pub admin: Port,
     /// The bounds of the gRPC server.
     pub limits: server::Limits,
+    /// Which tiers of the cache are used.
+    pub tiers: Tiers,
     /// How often somebody may call.
     pub limiting: Limiting,
     /// What all names in the remote tier begin with.
@@ -89,6 +91,7 @@ impl Parts {
             grpc: Port::At(any),
             admin: Port::At(any),
             limits: server::Limits::default(),
+            tiers: Tiers::default(),
             limiting: Limiting::default(),
             namespace: "larder".to_owned(),
             seal: None,

@@ -1,10 +1,10 @@
 //! Drives replicas through a plan, and judges what they answer.
 
-use super::history::{Histories, Seen};
 use super::plan::{Plan, Step};
 use super::propagation;
 use super::tally::Tally;
-use super::target::{Answer, Target, Tier};
+use crate::history::{Histories, Seen};
+use crate::target::{Answer, Target, Tier};
 use indicatif::ProgressBar;
 use larder_runtime::tasks::Tasks;
 use std::future::Future;

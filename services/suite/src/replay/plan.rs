@@ -1,6 +1,7 @@
 //! What is done in which order: the trace, spread over replicas and mixed with writes. It is a
 //! pure function of the seed, so that a run can be repeated.
 
+use crate::chance::mix;
 use std::collections::HashMap;
 
 /// What is to be done.
@@ -55,14 +56,6 @@ impl Plan {
             is_write: chance < self.write_share,
         })
     }
-}
-
-/// The finishing step of splitmix64: numbers that lie side by side come out far apart.
-fn mix(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What a run is found to have done.
 
-use super::scrape::Counters;
 use super::tally::Tally;
-use super::target::Tier;
+use crate::scrape::Counters;
+use crate::target::Tier;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What a run has counted.
 
-use super::history::Verdict;
-use super::target::Tier;
+use crate::history::Verdict;
+use crate::target::Tier;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;

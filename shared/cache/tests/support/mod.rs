@@ -16,7 +16,7 @@ use larder::remote::hub::Hub;
 use larder::snapshot::Xid;
 use larder::{
     Answer, Ask, Clock, Epoch, Key, Keyspace, Label, Larder, Load, Loaded, Policy, Proof, Read,
-    Snapshot, Source, Tag, load,
+    Snapshot, Source, Tag, Tiers, load,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -422,6 +422,7 @@ pub struct World {
     pub clock: Clock,
     pub policy: Policy,
     pub tells: Tells,
+    pub tiers: Tiers,
 }
 
 impl World {
@@ -436,6 +437,7 @@ impl World {
                 ..Policy::default()
             },
             tells: Tells::Primary,
+            tiers: Tiers::Both,
         }
     }
 
@@ -450,6 +452,7 @@ impl World {
     pub fn booting(&self) -> Node {
         let larder = Larder::builder(self.hub.clone())
             .clock(self.clock.clone())
+            .tiers(self.tiers)
             .build();
         let source = larder
             .source("rows")
@@ -463,6 +466,7 @@ impl World {
     pub async fn polling(&self) -> Node {
         let larder = Larder::builder(self.hub.clone())
             .clock(self.clock.clone())
+            .tiers(self.tiers)
             .build();
         let source = larder.source("rows").feed(self.database.clone()).open();
         let node = self.open(larder, source);
@@ -474,6 +478,7 @@ impl World {
     pub fn without_feed(&self) -> Node {
         let larder = Larder::builder(self.hub.clone())
             .clock(self.clock.clone())
+            .tiers(self.tiers)
             .build();
         let source = larder.source("rows").open();
         self.open(larder, source)

@@ -1,9 +1,9 @@
-//! The products that a trace asks for: they are there before it begins.
+//! The products that a run asks for: they are there before it begins.
 
-use super::target::Target;
 use crate::load::load_products;
 use crate::progress::bar;
 use crate::services::Seams;
+use crate::target::Target;
 use anyhow::Context as _;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use larder_products::sample;
@@ -49,7 +49,7 @@ fn ids(count: usize) -> Vec<String> {
 fn product(id: String) -> Product {
     Product {
         title: format!("Product {id}"),
-        description: "Made for a replay.".to_owned(),
+        description: "Made for a run.".to_owned(),
         category: "replayed".to_owned(),
         price_cents: 100,
         stock: 1,

@@ -3,7 +3,8 @@
 use larder::clock::{Clock, Stamp};
 use larder_proto::products::v1::product_service_client::ProductServiceClient;
 use larder_proto::products::v1::{
-    BatchGetProductsRequest, CreateProductRequest, GetProductRequest, Product, UpdateProductRequest,
+    BatchGetProductsRequest, CreateProductRequest, GetProductRequest, ListProductsRequest, Product,
+    UpdateProductRequest,
 };
 use larder_wire::names;
 use prost_types::FieldMask;
@@ -168,6 +169,24 @@ impl Target {
             returned: self.clock.now(),
             version: answer.get_ref().version,
         })
+    }
+
+    /// Reads many products at once; says from where.
+    pub async fn batch(&self, ids: Vec<String>) -> Result<Tier, Status> {
+        let request = within(BatchGetProductsRequest { ids });
+        let answer = self.client.clone().batch_get_products(request).await?;
+        Ok(tier(answer.metadata()))
+    }
+
+    /// Reads the first page of a category; says from where.
+    pub async fn list(&self, category: &str, page_size: i32) -> Result<Tier, Status> {
+        let request = within(ListProductsRequest {
+            category: category.to_owned(),
+            page_size,
+            ..ListProductsRequest::default()
+        });
+        let answer = self.client.clone().list_products(request).await?;
+        Ok(tier(answer.metadata()))
     }
 
     /// Which of these there are none of.

@@ -20,6 +20,10 @@ pub struct Counters {
     pub evictions: u64,
     /// Tags that moved, by whatever brought the news.
     pub invalidations: u64,
+    /// Calls of all loaders, each of which asks the database once.
+    pub all_loads: u64,
+    /// Rounds of the feed, which ask it too.
+    pub rounds: u64,
 }
 
 /// The counters of all these replicas together.
@@ -32,6 +36,8 @@ pub async fn all(admins: &[SocketAddr]) -> Result<Counters> {
         sum.loads += one.loads;
         sum.evictions += one.evictions;
         sum.invalidations += one.invalidations;
+        sum.all_loads += one.all_loads;
+        sum.rounds += one.rounds;
     }
     Ok(sum)
 }
@@ -43,6 +49,8 @@ impl Counters {
             loads: self.loads.saturating_sub(before.loads),
             evictions: self.evictions.saturating_sub(before.evictions),
             invalidations: self.invalidations.saturating_sub(before.invalidations),
+            all_loads: self.all_loads.saturating_sub(before.all_loads),
+            rounds: self.rounds.saturating_sub(before.rounds),
         }
     }
 }
@@ -75,6 +83,8 @@ fn read(page: &str) -> Counters {
         loads: sum("larder_load_seconds_count", &[products]),
         evictions: evicted(r#"cause="size""#) + evicted(r#"cause="expired""#),
         invalidations: sum("larder_invalidations_total", &[]),
+        all_loads: sum("larder_load_seconds_count", &[]),
+        rounds: sum("larder_rounds_total", &[]),
     }
 }
 
@@ -92,11 +102,14 @@ mod tests {
             larder_evictions_total{keyspace=\"products\",cause=\"expired\"} 1\n\
             larder_evictions_total{keyspace=\"products\",cause=\"replaced\"} 5\n\
             larder_invalidations_total{source=\"products\",origin=\"own\"} 3\n\
+            larder_rounds_total{source=\"products\"} 12\n\
             larder_invalidations_total{source=\"products\",origin=\"hint\"} 4\n";
         let expected = Counters {
             loads: 7,
             evictions: 3,
             invalidations: 7,
+            all_loads: 57,
+            rounds: 12,
         };
         assert_eq!(read(page), expected);
     }
