@@ -123,6 +123,7 @@ impl Pair {
             remote: Hub::new(),
             hook_secret: None,
             limits: Limits::default(),
+            rates: None,
             pages: Default::default(),
         };
         let gateway = tokio::spawn(Gateway::on(http, admin, parts).serve(std::future::pending()));

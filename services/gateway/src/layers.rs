@@ -3,11 +3,12 @@
 //! From the outside:
 //!
 //! 1. it is counted and timed, whatever becomes of it ([`metrics`](crate::metrics));
-//! 2. a request too many is turned away ([`admission`]);
-//! 3. one whose head is too long is refused ([`head`]);
-//! 4. and none takes longer than its deadline ([`deadline`]).
+//! 2. who asks too often is turned away ([`larder_limit`]), at no cost to what is within;
+//! 3. a request too many at once is, too ([`admission`]);
+//! 4. one whose head is too long is refused ([`head`]);
+//! 5. and none takes longer than its deadline ([`deadline`]).
 //!
-//! Who asks is the [`Peer`] of the connection.
+//! Who asks is the [`Peer`] of the connection, or whom a trusted proxy there names.
 
 use crate::State;
 use crate::metrics::{self, Metrics};
@@ -15,16 +16,17 @@ use crate::problem::Problem;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
+use larder_limit::http::HttpLayer;
 use larder_runtime::deadline::Deadline;
 use larder_runtime::server::Limits;
 use larder_runtime::status;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -48,6 +50,7 @@ pub fn stack(
     _state: &State,
     metrics: &Arc<Metrics>,
     limits: Limits,
+    rates: Option<larder_limit::Limits>,
 ) -> Router<State> {
     let places = Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS)));
     routes
@@ -57,8 +60,15 @@ pub fn stack(
         }))
         .layer(from_fn(head))
         .layer(from_fn_with_state(places, admission))
-        // Rate limits belong here: a request that is refused costs no place and no deadline.
+        .layer(HttpLayer::new(rates, peer, |told| {
+            Problem::from(told).into_response()
+        }))
         .layer(from_fn_with_state(metrics.clone(), metrics::measure))
+}
+
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let Peer(peer) = extensions.get()?;
+    Some(peer.ip())
 }
 
 /// Ends a request after `longest`; handlers find the [`Deadline`] in its extensions.

@@ -54,6 +54,8 @@ pub struct Parts {
     pub hook_secret: Option<Secret>,
     /// The bounds of requests, and how it ends.
     pub limits: Limits,
+    /// How often somebody may ask, if that is limited. All gateways count together.
+    pub rates: Option<larder_limit::Limits>,
     /// How pages name themselves, and how long others may keep them.
     pub pages: pages::Settings,
 }
@@ -78,6 +80,7 @@ pub struct Gateway {
     pages: Arc<Pages>,
     routes: Router,
     limits: Limits,
+    rates: Option<larder_limit::Limits>,
 }
 
 impl Gateway {
@@ -95,14 +98,17 @@ impl Gateway {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT));
         let site = parts.pages.site(http.local_addr().unwrap_or(loopback));
         let pages = Arc::new(Pages::new(parts.backends, parts.pages, site, &larder));
+        let (routes, rates) = (all(&pages), parts.rates.clone());
+        let routes = layers::stack(routes, &state, &metrics, parts.limits, rates);
         Self {
             http,
             admin: Admin::on(admin, &readiness),
             readiness,
-            routes: layers::stack(all(&pages), &state, &metrics, parts.limits).with_state(state),
+            routes: routes.with_state(state),
             metrics,
             pages,
             limits: parts.limits,
+            rates: parts.rates,
         }
     }
 
@@ -125,9 +131,12 @@ impl Gateway {
     /// [`larder_runtime::server::Server::serve`].
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let (tasks, metrics, pages) = (Tasks::new(), self.metrics, self.pages);
+        let rates = self.rates;
+        let rates = move || rates.as_ref().map(larder_limit::Limits::render);
         self.admin
             .collect(move || metrics.render())
             .collect(move || pages.press().render())
+            .collect(move || rates().unwrap_or_default())
             .start(&tasks);
         serve::serve(
             self.http,

@@ -5,7 +5,9 @@ use crate::{Parts, pages};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use larder::remote::{self, Remote};
-use larder_runtime::config::{Address, Embedded, Logging, Secret, Serving, Shown, listen_address};
+use larder_runtime::config::{
+    Address, Embedded, Limiting, Logging, Secret, Serving, Shown, listen_address,
+};
 use larder_runtime::listen::{self, listen};
 use larder_runtime::server::Limits;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,6 +64,10 @@ pub struct Options {
         hide_env_values = true
     )]
     pub hook_secret: Option<Secret>,
+    /// How often somebody may ask. Behind a proxy, `--trusted-proxies` must name it, or all
+    /// visitors are counted as one.
+    #[command(flatten)]
+    pub limiting: Limiting,
     /// How pages name themselves, and how long others may keep them.
     #[command(flatten)]
     pub pages: pages::Settings,
@@ -119,22 +125,29 @@ impl Options {
         }
     }
 
-    /// The parts of a gateway with these.
-    pub fn parts(&self, backends: Backends, remote: Arc<dyn Remote>, limits: Limits) -> Parts {
-        Parts {
+    /// The parts of a gateway with these; an error where a rate is none.
+    pub fn parts(
+        &self,
+        backends: Backends,
+        remote: Arc<dyn Remote>,
+        limits: Limits,
+    ) -> Result<Parts> {
+        Ok(Parts {
             backends,
+            rates: rates(&self.limiting, &remote)?,
             remote,
             hook_secret: self.hook_secret.clone(),
             limits,
             pages: self.pages.clone(),
-        }
+        })
     }
 
     /// Adds them to what is printed; `http` is where it listens.
     pub fn shown(&self, shown: Shown, http: SocketAddr) -> Shown {
         let secret = self.hook_secret.as_ref();
         let secret = secret.map_or_else(String::new, Secret::to_string);
-        shown
+        self.limiting
+            .show(shown)
             .line("hook-secret", secret)
             .line("public-url", self.pages.site(http))
             .line("currency", self.pages.currency.as_str())
@@ -165,7 +178,7 @@ impl Settings {
         let remote = remote::open(self.remote.expose());
         let remote = remote.context("--remote (REDIS_URL) cannot be used")?;
         let (backends, limits) = (Backends::new(&self.services)?, self.serving.limits());
-        Ok(self.options.parts(backends, remote, limits))
+        self.options.parts(backends, remote, limits)
     }
 
     /// The settings as they are understood; the ports are the defaults.
@@ -194,6 +207,14 @@ impl Settings {
             .line("log-format", word(format!("{:?}", self.logging.log_format)))
             .line("log", &self.logging.log)
     }
+}
+
+/// The limits that all gateways on a remote tier share.
+pub fn rates(
+    limiting: &Limiting,
+    remote: &Arc<dyn Remote>,
+) -> Result<Option<larder_limit::Limits>, larder_limit::Error> {
+    larder_limit::Limits::of(limiting, remote, "larder:gateway")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Front {
             take(ports, HTTP_PORT).await?,
             take(ports, ADMIN_PORT).await?,
         );
-        let gateway = Gateway::on(http, admin, options.parts(backends, remote, limits));
+        let gateway = Gateway::on(http, admin, options.parts(backends, remote, limits)?);
         let (http, admin) = (gateway.http_address()?, gateway.admin_address()?);
         let (readiness, tasks) = (gateway.readiness(), Tasks::new());
         let stop = tasks.stopping().clone().cancelled_owned();

@@ -69,10 +69,18 @@ impl<S, R> Layer<S> for HttpLayer<R> {
 }
 
 /// A service with limits: see [`HttpLayer`].
-#[derive(Clone)]
 pub struct Limited<S, R> {
     inner: S,
     layer: HttpLayer<R>,
+}
+
+impl<S: Clone, R> Clone for Limited<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            layer: self.layer.clone(),
+        }
+    }
 }
 
 impl<S, Q, R> Service<Request<Q>> for Limited<S, R>

@@ -34,6 +34,7 @@ pub fn nowhere() -> Parts {
         remote: Hub::new(),
         hook_secret: None,
         limits: Limits::default(),
+        rates: None,
         pages: Default::default(),
     }
 }
@@ -61,6 +62,7 @@ pub fn parts(services: &Addresses) -> Parts {
         remote: Hub::new(),
         hook_secret: None,
         limits: Limits::default(),
+        rates: None,
         pages: Default::default(),
     }
 }
