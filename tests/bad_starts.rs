@@ -214,7 +214,7 @@ async fn a_suite_that_waits_for_its_database_ends_when_it_is_asked_to() -> Resul
     let server = postgres::start()?;
     server.stop()?;
     let suite = Setup::new(LARDER).database(server.url()).launch()?;
-    let replica = suite.replica(Kind::Comments, 2);
+    let replica = suite.last();
     wait_until("an admin port", SOON, async || {
         replica.readiness().await.is_ok()
     })

@@ -141,6 +141,11 @@ impl Suite {
         self.at(kind as u16, replica)
     }
 
+    /// The replica that is started last.
+    pub fn last(&self) -> Replica {
+        self.at(REPORTS, self.replicas)
+    }
+
     fn at(&self, service: u16, replica: u8) -> Replica {
         assert!(
             (1..=self.replicas).contains(&replica),

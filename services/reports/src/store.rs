@@ -101,7 +101,7 @@ pub fn watches() -> Watches {
             "reports.customer-value",
         ])
         .folded();
-    Watches::revision(1).watch(orders)
+    Watches::revision(2).watch(orders)
 }
 
 /// The orders. Clones are of the same table.
