@@ -8,6 +8,16 @@
 //! | `products.categories` | a page of the categories' names, encoded | any row |
 //! | `products.ids` | a page of the ids of all products, encoded | any row |
 //!
+//! What is filled when, and why:
+//!
+//! | what | is loaded | since |
+//! |---|---|---|
+//! | a page of the list | lazily, by who asks; a write evicts it | one write moves every page of its category and of the list of all, and few of them are asked for again |
+//! | a product | lazily, by who asks first in the cluster | most are hardly ever asked for |
+//! | a product that was written | eagerly, by its writer, into the remote tier (put) | who changes a product shows that others look at it |
+//! | a product of a launch | ahead, into every replica's memory, and kept there (`launch/keeper.rs`) | a crowd comes at a time that is known |
+//! | the same, when it is written | eagerly, behind its lock, and pushed with the hint into every replica's memory | the write that puts it on sale moves it just when the crowd is there |
+//!
 //! The triggers that `store::watches` describes are the only place that says what a change
 //! touches. A page holds the content of its rows and needs no tags of theirs: every change of a
 //! row touches the category that the row is in, so a page moves with each row that it shows.

@@ -1,8 +1,12 @@
 //! Launches: products that are loaded into both tiers of every replica before a crowd asks for
 //! them.
 //!
-//! A launch is a task of the process. It ends with its products, when its caller hangs up, or
-//! when the process drains; it never waits for its caller to read.
+//! A launch without a time is a task of the process. It ends with its products, when its caller
+//! hangs up, or when the process drains; it never waits for its caller to read. One with a time is
+//! written down (`ahead.rs`), and every replica prepares it (`keeper.rs`).
+
+pub mod ahead;
+pub mod keeper;
 
 use crate::model::ProductId;
 use crate::store::Store;
@@ -16,7 +20,7 @@ use larder_runtime::tasks::Tasks;
 use larder_wire::refusal;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tonic::{Code, Status};
 use wire::LaunchProductsResponse as Progress;
 
@@ -42,8 +46,7 @@ pub enum What {
 
 impl What {
     /// What a request names.
-    pub fn new(request: wire::LaunchProductsRequest) -> Result<Self, Status> {
-        let wire::LaunchProductsRequest { ids, category } = request;
+    pub fn new(ids: Vec<String>, category: String) -> Result<Self, Status> {
         match (ids.is_empty(), category.is_empty()) {
             (false, true) => ProductId::distinct(ids, MOST_IDS).map(Self::Ids),
             // PostgreSQL cannot even be asked for it.
@@ -63,13 +66,9 @@ impl What {
         }
     }
 
-    /// The ids of the products that are meant.
-    pub async fn ids(self, store: &Store) -> Result<Vec<ProductId>, Status> {
-        let category = match self {
-            Self::Ids(ids) => return Ok(ids),
-            Self::Category(category) => category,
-        };
-        let ids = store.ids_of(&category, MOST).await.map_err(|failed| {
+    /// The ids of the products that are meant; an error where they are too many.
+    pub async fn ids(&self, store: &Store) -> Result<Vec<ProductId>, Status> {
+        let ids = self.find(store).await.map_err(|failed| {
             refusal(&Error::Load {
                 keyspace: "products".into(),
                 cause: error(failed.into()),
@@ -82,6 +81,14 @@ impl What {
         }
         Ok(ids)
     }
+
+    /// The same, some more than [`MOST`] where they are too many.
+    async fn find(&self, store: &Store) -> Result<Vec<ProductId>, larder_db::Error> {
+        match self {
+            Self::Ids(ids) => Ok(ids.clone()),
+            Self::Category(category) => store.ids_of(category, MOST).await,
+        }
+    }
 }
 
 /// The launches of a process.
@@ -89,6 +96,8 @@ pub struct Launches {
     products: Keyspace<ProductId, Entity>,
     tasks: Tasks,
     room: Arc<Semaphore>,
+    /// Makes the keeper of this process look at once.
+    wake: Arc<Notify>,
 }
 
 impl Launches {
@@ -98,7 +107,13 @@ impl Launches {
             products: products.clone(),
             tasks: tasks.clone(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
+            wake: Arc::default(),
         }
+    }
+
+    /// Makes whoever keeps what is written down look at once.
+    pub fn wake(&self) -> &Arc<Notify> {
+        &self.wake
     }
 
     /// Begins the launch of the products that `ids` finds, and says how far it is until it ends.
@@ -110,6 +125,31 @@ impl Launches {
     where
         F: Future<Output = Result<Vec<ProductId>, Status>> + Send + 'static,
     {
+        let products = self.products.clone();
+        self.conduct(|tell| async move { run(&products, ids.await, &tell).await })
+    }
+
+    /// Writes a launch down for a time to come, and says how far the replicas are until all of
+    /// them hold its products. To drop the stream does not end it.
+    pub fn ahead(
+        &self,
+        what: What,
+        at: i64,
+        store: Store,
+    ) -> Result<impl Stream<Item = Result<Progress, Status>> + use<>, Status> {
+        let wake = self.wake.clone();
+        self.conduct(move |tell| async move { ahead::run(&store, &wake, (what, at), &tell).await })
+    }
+
+    /// Runs a launch as a task of the process, and says what it tells.
+    fn conduct<J, F>(
+        &self,
+        launch: J,
+    ) -> Result<impl Stream<Item = Result<Progress, Status>> + use<J, F>, Status>
+    where
+        J: FnOnce(Arc<watch::Sender<Word>>) -> F,
+        F: Future<Output = Result<(), Status>> + Send + 'static,
+    {
         let Ok(permit) = self.room.clone().try_acquire_owned() else {
             let message = "too many launches are under way";
             let reason = "TOO_MANY_LAUNCHES";
@@ -117,11 +157,12 @@ impl Launches {
         };
         // Holds the latest word alone: a caller who reads slowly or not at all delays nothing.
         let (tell, told) = watch::channel(None);
-        let (products, stopping) = (self.products.clone(), self.tasks.stopping().clone());
+        let (tell, stopping) = (Arc::new(tell), self.tasks.stopping().clone());
+        let launch = launch(tell.clone());
         self.tasks.spawn("launch", async move {
             let _permit = permit;
             let launch = async {
-                if let Err(refused) = run(&products, ids.await, &tell).await {
+                if let Err(refused) = launch.await {
                     tell.send_replace(Some(Err(refused)));
                 }
             };

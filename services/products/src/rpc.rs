@@ -2,7 +2,7 @@
 
 use crate::caching::Keyspaces;
 use crate::catalogue::Names;
-use crate::launch::{Launches, What};
+use crate::launch::{Launches, What, ahead};
 use crate::listing::Listing;
 use crate::model::{Change, Draft, ProductId};
 use crate::store::{Done, Refused, Store};
@@ -45,6 +45,11 @@ impl Rpc {
         }
     }
 
+    /// Its launches.
+    pub fn launches(&self) -> &Launches {
+        &self.launches
+    }
+
     /// Runs a write of this product and what follows its commit, with or without its caller.
     async fn write(
         &self,
@@ -53,8 +58,9 @@ impl Rpc {
     ) -> Result<Response<Raw>, Status> {
         let products = self.keyspaces.products.clone();
         let write = self.base.write(async move {
+            let writing = products.writing(std::slice::from_ref(&id)).await;
             let (row, lines) = write.await.map_err(|refused| told(&refused, &id))?;
-            let token = products.wrote(&[id], lines).await;
+            let token = writing.wrote(lines).await;
             Ok(written(&row, token))
         });
         write.await
@@ -187,8 +193,19 @@ impl ProductService for Rpc {
         &self,
         request: Request<wire::LaunchProductsRequest>,
     ) -> Result<Response<Self::LaunchProductsStream>, Status> {
-        let (what, store) = (What::new(request.into_inner())?, self.store.clone());
-        let answers = self.launches.begin(async move { what.ids(&store).await })?;
+        let wire::LaunchProductsRequest {
+            ids,
+            category,
+            launch_time,
+        } = request.into_inner();
+        let (what, store) = (What::new(ids, category)?, self.store.clone());
+        let answers = match ahead::time(launch_time)? {
+            Some(at) => self.launches.ahead(what, at, store)?.boxed(),
+            None => {
+                let ids = async move { what.ids(&store).await };
+                self.launches.begin(ids)?.boxed()
+            }
+        };
         let answers = answers.map(|answer| Ok(Raw::of(&answer?)));
         Ok(Response::new(answers.boxed()))
     }

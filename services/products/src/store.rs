@@ -1,5 +1,7 @@
 //! Every SQL statement of this service.
 
+pub mod launches;
+
 use crate::catalogue::Names;
 use crate::listing::{Listing, Order};
 use crate::model::{Change, Draft, ProductId};
@@ -89,10 +91,18 @@ const VERSION: &str = "SELECT version FROM products WHERE id = $1";
 
 /// The history of the tables.
 pub fn migrations() -> Migrations {
-    let of = |sql| -> Migrator { migrator(&[(1, "products", sql)]) };
+    let of = |products, launches| -> Migrator {
+        migrator(&[(1, "products", products), (2, "launches", launches)])
+    };
     Migrations {
-        sqlite: of(include_str!("../migrations/sqlite/1_products.sql")),
-        postgres: of(include_str!("../migrations/postgres/1_products.sql")),
+        sqlite: of(
+            include_str!("../migrations/sqlite/1_products.sql"),
+            include_str!("../migrations/sqlite/2_launches.sql"),
+        ),
+        postgres: of(
+            include_str!("../migrations/postgres/1_products.sql"),
+            include_str!("../migrations/postgres/2_launches.sql"),
+        ),
     }
 }
 

@@ -22,14 +22,14 @@ on_both!(
 fn of(category: &str) -> LaunchProductsRequest {
     LaunchProductsRequest {
         category: category.to_owned(),
-        ids: Vec::new(),
+        ..LaunchProductsRequest::default()
     }
 }
 
 fn these<'a>(ids: impl IntoIterator<Item = &'a str>) -> LaunchProductsRequest {
     LaunchProductsRequest {
         ids: ids.into_iter().map(str::to_owned).collect(),
-        category: String::new(),
+        ..LaunchProductsRequest::default()
     }
 }
 
@@ -136,6 +136,7 @@ async fn what_is_wrong_with_a_launch_is_said_by_its_field(home: Home) -> Result<
     let both = LaunchProductsRequest {
         ids: vec!["kettle".to_owned()],
         category: "kitchen".to_owned(),
+        ..LaunchProductsRequest::default()
     };
     for (field, wrong) in [
         ("ids", LaunchProductsRequest::default()),

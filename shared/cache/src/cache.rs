@@ -33,6 +33,16 @@ impl<K: Key, V: Value> Clone for Keyspace<K, V> {
     }
 }
 
+/// How a call came by a flight's result.
+struct Ride {
+    /// It began the flight.
+    led: bool,
+    /// The flight promised what the call wants, and began after it.
+    serves: bool,
+    /// The call is somebody's read, and not a writer's.
+    counts: bool,
+}
+
 /// What memory has for a key.
 enum Look<V> {
     Hit(Answer<V>),
@@ -223,7 +233,12 @@ impl<K: Key, V: Value> Keyspace<K, V> {
 
     /// The rule, for an entry in memory.
     #[inline]
-    fn verdict(&self, entry: &Entry<V>, read: &Read, now: Stamp) -> Result<Duration, Miss> {
+    pub(crate) fn verdict(
+        &self,
+        entry: &Entry<V>,
+        read: &Read,
+        now: Stamp,
+    ) -> Result<Duration, Miss> {
         let inner = &*self.0;
         let digest = &inner.source().digest;
         let max_staleness = match read.freshness {
@@ -326,7 +341,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
 
     async fn renewed(self, key: K, read: Read) -> Result<Answer<V>, Error> {
         let terms = Terms {
-            renew: true,
+            renew: Some(self.0.now()),
             ..self.terms(&read)
         };
         self.fetch_one(key, &read, terms).await
@@ -359,7 +374,8 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         Terms {
             began: self.0.now(),
             strong: read.freshness == Freshness::Strong,
-            renew: false,
+            renew: None,
+            stored: false,
             max_staleness,
             tokens: read.tokens.iter().filter(own).copied().collect(),
         }
@@ -390,7 +406,8 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 ..call.clone()
             };
             let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
-            let alone = attempt == ATTEMPTS || !self.0.source().core.tiers.remote();
+            // A reader's flight may be waiting for this very writer, who holds the lock.
+            let alone = attempt == ATTEMPTS || call.stored || !self.0.source().core.tiers.remote();
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
             if self.0.policy.finish_loads {
                 self.finish(&boarding);
@@ -407,8 +424,12 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     Err(error) => Err(error.clone()),
                 };
                 let (flight, led) = &boarding.flights[flight];
-                let serves = *led || flight.terms.serve(&call);
-                answers[place] = self.judge(landing, (*led, serves), read, &keys[place], now);
+                let ride = Ride {
+                    led: *led,
+                    serves: *led || flight.terms.serve(&call),
+                    counts: !call.stored,
+                };
+                answers[place] = self.judge(landing, ride, read, &keys[place], now);
             }
         }
         let missing = || {
@@ -448,7 +469,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     fn judge(
         &self,
         landing: Result<Landing<V>, Error>,
-        (led, serves): (bool, bool),
+        ride: Ride,
         read: &Read,
         key: &K,
         now: Stamp,
@@ -460,15 +481,19 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         };
         let Landing { entry, origin } = landing;
         let answer = |entry: Arc<Entry<V>>, age| Some(Ok(Answer { entry, origin, age }));
-        if serves {
-            let outcome = match origin {
-                _ if !led => Outcome::Joined,
+        let count = |outcome| {
+            if ride.counts {
+                inner.counters.read(outcome);
+            }
+        };
+        if ride.serves {
+            count(match origin {
+                _ if !ride.led => Outcome::Joined,
                 Origin::L2 => Outcome::L2,
                 _ => Outcome::Load,
-            };
-            inner.counters.read(outcome);
+            });
             // Memory, which would see to it with the next hit, may not be there.
-            if led && origin == Origin::L2 && now >= entry.soft_at && !self.in_memory() {
+            if ride.led && origin == Origin::L2 && now >= entry.soft_at && !self.in_memory() {
                 self.renew_behind(key);
             }
             let age = now.since(entry.loaded_at);
@@ -477,7 +502,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         // It began before the call: then it is a cached value like any other.
         match self.verdict(&entry, read, now) {
             Ok(age) => {
-                inner.counters.read(Outcome::Joined);
+                count(Outcome::Joined);
                 answer(entry, age)
             }
             Err(_) => None,

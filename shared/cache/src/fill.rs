@@ -168,7 +168,8 @@ impl<K: Key, V: Value> Fill<K, V> {
         let entry = self
             .keyspace
             .open_parcel(key, name, bytes, now, self.terms.max_staleness)?;
-        if self.terms.renew && now.0 >= entry.soft_at {
+        let lasts = self.terms.renew.map(|until| now.0.max(until));
+        if lasts.is_some_and(|until| until >= entry.soft_at) {
             return Err(Miss::RemoteExpired);
         }
         Ok(entry)
@@ -197,10 +198,19 @@ impl<K: Key, V: Value> Fill<K, V> {
             let life = self.keyspace.policy.lock_wait.max(Duration::from_millis(1));
             let (won, values) =
                 futures_util::join!(remote.lock(&locks, owner, life), remote.get(&names));
+            if (won.is_err() || values.is_err())
+                && self.is_patient(&open)
+                && Instant::now() < give_up
+            {
+                // What did not answer may have been taken all the same.
+                drop(Held::perhaps(&self.keyspace, owner, locks));
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+                continue;
+            }
             let Ok(won) = won else {
                 // They may have been taken all the same.
-                let all = vec![true; locks.len()];
-                drop(Held::new(&self.keyspace, owner, locks, &all));
+                drop(Held::perhaps(&self.keyspace, owner, locks));
                 let since = *failing_since.get_or_insert_with(Instant::now);
                 if persistence <= LONGEST_WAIT || since.elapsed() >= persistence {
                     return;
@@ -227,6 +237,13 @@ impl<K: Key, V: Value> Fill<K, V> {
         }
     }
 
+    /// Whether one call that failed is no reason to load: where a crowd waits for a key's writer,
+    /// and the remote tier is not known to be away.
+    fn is_patient(&self, open: &[usize]) -> bool {
+        let pinned = |&n: &usize| self.keyspace.local.is_pinned(&self.keys[n]);
+        !self.keyspace.source().core.remote.is_open() && open.iter().any(pinned)
+    }
+
     /// Loads these keys in one call, keeps what may be kept, and stores it behind the answer.
     async fn load(&mut self, indexes: &[usize], held: Option<Held<K, V>>) {
         if indexes.is_empty() {
@@ -243,7 +260,11 @@ impl<K: Key, V: Value> Fill<K, V> {
                         origin: Origin::Source,
                     }));
                 }
-                self.store_behind(items, held);
+                if self.terms.stored {
+                    self.store(items).await;
+                } else {
+                    self.store_behind(items, held);
+                }
             }
             Err(error) => {
                 for &index in indexes {
@@ -395,6 +416,13 @@ impl<K: Key, V: Value> Fill<K, V> {
             items.extend(label.and_then(|label| keyspace.item(name(), &entry, label)));
         }
         entry
+    }
+
+    /// Stores the values. One that is not stored costs another process a load.
+    async fn store(&self, items: Vec<Item>) {
+        if !items.is_empty() && self.keyspace.source().core.tiers.remote() {
+            let _ = self.keyspace.source().core.remote.set(&items).await;
+        }
     }
 
     /// Stores the values and then gives the locks back, while the answer is on its way.

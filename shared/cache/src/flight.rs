@@ -28,8 +28,10 @@ pub(crate) struct Terms {
     pub(crate) began: Stamp,
     /// From the source, whatever lies in the remote tier.
     pub(crate) strong: bool,
-    /// A copy in the remote tier past its soft TTL will not do.
-    pub(crate) renew: bool,
+    /// A copy in the remote tier will not do if it is past its soft TTL then, or now.
+    pub(crate) renew: Option<Stamp>,
+    /// What is loaded is in the remote tier before it is an answer.
+    pub(crate) stored: bool,
     pub(crate) max_staleness: Duration,
     pub(crate) tokens: Vec<Token>,
 }

@@ -34,6 +34,15 @@ impl<K: Key, V: Value> Held<K, V> {
             locks,
         }
     }
+
+    /// Those that may be held, since nobody answered.
+    pub(crate) fn perhaps(keyspace: &Arc<Inner<K, V>>, owner: u64, locks: Vec<String>) -> Self {
+        Self {
+            keyspace: keyspace.clone(),
+            owner,
+            locks,
+        }
+    }
 }
 
 impl<K: Key, V: Value> Drop for Held<K, V> {

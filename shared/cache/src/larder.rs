@@ -81,6 +81,11 @@ impl Larder {
         self.0.tiers
     }
 
+    /// A random number that tells this process from all others.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
     /// The remote tier, as this process uses it: with its timeout and its breaker.
     pub fn remote(&self) -> &Guard {
         &self.0.remote

@@ -139,10 +139,11 @@
 //! [`source`] with its poller and its hints. Then a read: `cache.rs` (the handle), `flight.rs`
 //! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
 //! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
-//! commit, `tell.rs` what other services are told, `memo.rs` what is made of several answers,
-//! `measure.rs` what is noted of reads (hot keys, the miss-ratio curve), [`advice`] what follows. At
-//! last the operator's side: [`operate`] (a keyspace by the text of its keys), [`inspect`] (a key
-//! in all places), [`check`] (whether copies say what the source says), [`watch`] (what goes on).
+//! commit, `pinned.rs` what is kept for a crowd, `tell.rs` what other services are told, `memo.rs`
+//! what is made of several answers, `measure.rs` what is noted of reads (hot keys, the miss-ratio
+//! curve), [`advice`] what follows. At last the operator's side: [`operate`] (a keyspace by the text
+//! of its keys), [`inspect`] (a key in all places), [`check`] (whether copies say what the source
+//! says), [`watch`] (what goes on).
 //!
 //! # Invariants
 //!
@@ -179,6 +180,7 @@ mod measure;
 mod memo;
 pub mod operate;
 mod parcel;
+mod pinned;
 pub mod policy;
 mod read;
 pub mod remote;
@@ -202,6 +204,7 @@ pub use load::{Ask, Load, Loaded, Proof};
 pub use measure::hot::Hot;
 pub use memo::{Memo, Part};
 pub use operate::Operate;
+pub use pinned::{Pinned, Writing};
 pub use policy::Policy;
 pub use read::{Answer, Error, Freshness, Origin, Read};
 pub use snapshot::{Epoch, Label, Snapshot, Token};

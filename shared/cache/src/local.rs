@@ -1,6 +1,8 @@
 //! L1: a thin face on moka. It holds entries and knows nothing of the rule; an entry that moved
 //! stays until something takes its place, is simply not served, and may yet be rescued.
 
+mod pins;
+
 use crate::entry::{Entry, Value};
 use crate::key::Key;
 use crate::measure::Measure;
@@ -8,6 +10,7 @@ use crate::policy::{Eviction, Policy};
 use crate::stats::{Counters, Evicted};
 use crate::tiers::Tiers;
 use moka::notification::RemovalCause;
+use pins::Pins;
 use std::sync::Arc;
 
 /// What an entry costs beside its value and what its key and tags hold on the heap, roughly:
@@ -16,6 +19,7 @@ pub(crate) const OVERHEAD_BYTES: usize = 400;
 
 pub(crate) struct Local<K, V> {
     entries: moka::sync::Cache<K, Arc<Entry<V>>, foldhash::fast::RandomState>,
+    pins: Pins<K, V>,
     largest: usize,
     measure: Arc<Measure>,
 }
@@ -49,8 +53,12 @@ impl<K: Key, V: Value> Local<K, V> {
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
+        // Beside what fills it: that is what a crowd asks for, and mostly the same entries.
+        let room = tiers.memory_of(policy.capacity_bytes);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
         Self {
             entries,
+            pins: Pins::new(room),
             largest: policy.largest_bytes,
             measure,
         }
@@ -58,16 +66,45 @@ impl<K: Key, V: Value> Local<K, V> {
 
     #[inline]
     pub(crate) fn get(&self, key: &K) -> Option<Arc<Entry<V>>> {
-        self.entries.get(key)
+        self.entries.get(key).or_else(|| self.pins.get(key))
     }
 
     /// Keeps the entry, unless it is larger than the policy allows.
     pub(crate) fn insert(&self, key: K, entry: Arc<Entry<V>>) {
-        let weight = weight(&entry);
-        if weight <= self.largest {
-            self.measure.weigh(&key, weight as u64);
-            self.entries.insert(key, entry);
+        self.keep(key, &entry);
+    }
+
+    /// As [`insert`](Local::insert), and says whether it is kept for sure: where the key is pinned
+    /// and there is room for it, or, of a key that is not, for now.
+    pub(crate) fn keep(&self, key: K, entry: &Arc<Entry<V>>) -> bool {
+        let pinned = self.is_pinned(&key);
+        let weight = weight(entry);
+        if weight > self.largest {
+            return false;
         }
+        self.measure.weigh(&key, weight as u64);
+        let kept = self.pins.renew(&key, entry, weight);
+        self.entries.insert(key, entry.clone());
+        kept || !pinned
+    }
+
+    /// Keeps the entries of these keys, those that are there and those that come, until they are
+    /// [unpinned](Local::unpin) as often.
+    pub(crate) fn pin(&self, keys: &[K]) {
+        self.pins.pin(keys);
+        for key in keys {
+            if let Some(entry) = self.entries.get(key) {
+                self.pins.renew(key, &entry, weight(&entry));
+            }
+        }
+    }
+
+    pub(crate) fn unpin(&self, keys: &[K]) {
+        self.pins.unpin(keys);
+    }
+
+    pub(crate) fn is_pinned(&self, key: &K) -> bool {
+        self.pins.has(key)
     }
 
     /// The keys, in no order; those that come or go meanwhile may be among them or not. Looks at
@@ -77,6 +114,7 @@ impl<K: Key, V: Value> Local<K, V> {
     }
 
     pub(crate) fn remove(&self, key: &K) {
+        self.pins.remove(key);
         self.entries.invalidate(key);
     }
 
