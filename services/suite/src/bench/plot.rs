@@ -60,7 +60,7 @@ impl Frame {
         html! {
             @for (value, text) in marks {
                 line class="grid" x1=(at(self.x(*value))) x2=(at(self.x(*value))) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
-                text x=(at(self.x(*value))) y=(HEIGHT - BOTTOM + 16.0) text-anchor="middle" { (text) }
+                text x=(at(self.x(*value))) y=(HEIGHT - BOTTOM + 18.0) text-anchor="middle" { (text) }
             }
         }
     }
@@ -98,7 +98,11 @@ pub fn latency(measured: &Measured) -> Markup {
     };
     let decades = (frame.up.0 as i32..=frame.up.1 as i32).map(|power| {
         let millis = 10_f64.powi(power - 3);
-        (f64::from(power), format!("{millis} ms"))
+        let text = match power {
+            6.. => format!("{} s", millis / 1e3),
+            _ => format!("{millis} ms"),
+        };
+        (f64::from(power), text)
     });
     let percents = ["0", "90", "99", "99.9", "99.99", "99.999"]
         .iter()
@@ -135,7 +139,7 @@ pub fn bars(measured: &Measured, title: &str, value: impl Fn(&Outcome) -> Option
     let most = measured.modes.iter().filter_map(&value).fold(0.0, f64::max);
     let height = 34.0;
     let all = 12.0 + measured.modes.len() as f64 * (height + 14.0);
-    let (from, to) = (84.0, WIDTH - 84.0);
+    let (from, to) = (96.0, WIDTH - 84.0);
     html! {
         svg viewBox=(format!("0 0 {WIDTH} {all}")) role="img" aria-label=(title) {
             @for (nth, mode) in measured.modes.iter().enumerate() {
