@@ -1,10 +1,8 @@
 //! The operator's end: one process's cache, looked at, corrected and watched over gRPC.
 //!
 //! Reading order: this file checks what is asked and does it; `operator/convert.rs` makes messages
-//! of what the cache says, and `operator/advice.rs` what follows from it; `operator/check.rs` and
-//! `operator/watch.rs` are the two streams.
+//! of what the cache says; `operator/check.rs` and `operator/watch.rs` are the two streams.
 
-mod advice;
 mod check;
 mod convert;
 mod watch;
@@ -265,7 +263,9 @@ impl CacheService for Operator {
         request: Request<wire::GetAdviceRequest>,
     ) -> Result<Response<wire::GetAdviceResponse>, Status> {
         let keyspaces = self.keyspaces(&request.into_inner().keyspaces)?;
-        let advice = keyspaces.iter().map(|keyspace| advice::advice(&**keyspace));
+        let advice = keyspaces
+            .iter()
+            .map(|keyspace| convert::advice(keyspace.name(), keyspace.advice()));
         Ok(Response::new(wire::GetAdviceResponse {
             advice: advice.collect(),
         }))

@@ -45,12 +45,33 @@ fn wanted(keyspaces: &[String], name: &str) -> bool {
     keyspaces.is_empty() || keyspaces.iter().any(|keyspace| keyspace == name)
 }
 
-/// A keyspace that nobody has is a mistake, and no empty table.
-fn known(keyspaces: &[String], has: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-    match keyspaces.iter().find(|keyspace| !has(keyspace)) {
-        Some(keyspace) => bail!("there is no keyspace {keyspace}"),
-        None => Ok(()),
+/// A row that is about one keyspace of one replica.
+trait Row {
+    fn place(&self) -> (&str, &str);
+}
+
+/// Prints the rows of these keyspaces, by keyspace and replica. A keyspace that nobody has is a
+/// mistake, and no empty table.
+fn show<R: Row + Serialize>(
+    rows: impl Iterator<Item = R>,
+    failures: Vec<Failure>,
+    keyspaces: &[String],
+    output: Output,
+) -> anyhow::Result<()>
+where
+    Table<R>: fmt::Display,
+{
+    let mut rows: Vec<R> = rows
+        .filter(|row| wanted(keyspaces, row.place().0))
+        .collect();
+    let missing = |name: &&String| !rows.iter().any(|row| row.place().0 == name.as_str());
+    if let Some(keyspace) = keyspaces.iter().find(missing) {
+        bail!("there is no keyspace {keyspace}");
     }
+    rows.sort_by(|a, b| a.place().cmp(&b.place()));
+    let table = Table { rows, failures };
+    output.print(&table)?;
+    all_answered(&table.failures)
 }
 
 #[derive(Serialize)]
@@ -78,6 +99,12 @@ fn counts(counts: Vec<wire::Count>) -> BTreeMap<String, u64> {
         .into_iter()
         .map(|count| (count.name, count.count))
         .collect()
+}
+
+impl Row for StatsRow {
+    fn place(&self) -> (&str, &str) {
+        (&self.keyspace, &self.replica)
+    }
 }
 
 impl StatsRow {
@@ -166,16 +193,7 @@ pub async fn stats(replicas: &Replicas, asked: Stats, output: Output) -> anyhow:
         let rows = stats.keyspaces.into_iter();
         rows.map(move |stats| StatsRow::of(&replica, stats))
     });
-    let mut rows: Vec<_> = rows
-        .filter(|row| wanted(&asked.keyspaces, &row.keyspace))
-        .collect();
-    known(&asked.keyspaces, |name| {
-        rows.iter().any(|row| row.keyspace == name)
-    })?;
-    rows.sort_by(|a, b| (&a.keyspace, &a.replica).cmp(&(&b.keyspace, &b.replica)));
-    let table = Table { rows, failures };
-    output.print(&table)?;
-    all_answered(&table.failures)
+    show(rows, failures, &asked.keyspaces, output)
 }
 
 #[derive(Serialize)]
@@ -258,9 +276,17 @@ struct AdviceRow {
     hit_ratio: Option<f64>,
     /// Sizes, and the share of reads that would hit.
     curve: Vec<(u64, f64)>,
+    /// From which on more does not help.
+    knee_bytes: Option<u64>,
     misses: BTreeMap<String, f64>,
     sentences: Vec<String>,
     sampled_reads: u64,
+}
+
+impl Row for AdviceRow {
+    fn place(&self) -> (&str, &str) {
+        (&self.keyspace, &self.replica)
+    }
 }
 
 impl fmt::Display for Table<AdviceRow> {
@@ -269,6 +295,13 @@ impl fmt::Display for Table<AdviceRow> {
             writeln!(f, "{} on {}", row.keyspace, row.replica)?;
             for sentence in &row.sentences {
                 writeln!(f, "  {sentence}")?;
+            }
+            let told = row.curve.iter().filter(|_| row.sampled_reads > 0);
+            let told: Vec<_> = told
+                .map(|(size, ratio)| format!("{:.1} MiB {:.1} %", mebibytes(*size), 100.0 * ratio))
+                .collect();
+            if !told.is_empty() {
+                writeln!(f, "  estimated hits: {}", told.join(", "))?;
             }
         }
         Ok(())
@@ -291,6 +324,7 @@ pub async fn advise(replicas: &Replicas, asked: Advise, output: Output) -> anyho
                 .iter()
                 .map(|p| (p.capacity_bytes, p.hit_ratio))
                 .collect(),
+            knee_bytes: advice.knee.map(|knee| knee.capacity_bytes),
             misses: advice
                 .misses
                 .into_iter()
@@ -300,16 +334,7 @@ pub async fn advise(replicas: &Replicas, asked: Advise, output: Output) -> anyho
             sampled_reads: advice.sampled_reads,
         })
     });
-    let mut rows: Vec<_> = rows
-        .filter(|row| wanted(&asked.keyspaces, &row.keyspace))
-        .collect();
-    known(&asked.keyspaces, |name| {
-        rows.iter().any(|row| row.keyspace == name)
-    })?;
-    rows.sort_by(|a, b| (&a.keyspace, &a.replica).cmp(&(&b.keyspace, &b.replica)));
-    let table = Table { rows, failures };
-    output.print(&table)?;
-    all_answered(&table.failures)
+    show(rows, failures, &asked.keyspaces, output)
 }
 
 fn mebibytes(bytes: u64) -> f64 {

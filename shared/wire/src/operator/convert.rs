@@ -1,11 +1,12 @@
 //! What the cache says, as messages.
 
 use crate::convert::label_out;
+use larder::advice::Outlook;
 use larder::check::{Tier, Wrong};
 use larder::inspect::{AtSource, InMemory, InRemote, Inspection, Summary};
 use larder::policy::{Eviction, OnWrite, Policy};
 use larder::stats::{EVICTIONS, MISSES, Miss, OUTCOMES, SourceStats};
-use larder::{AnyKeyspace, Hot};
+use larder::{Advice, AnyKeyspace, Hot};
 use larder_proto::cache::v1 as wire;
 use std::error::Error;
 use std::time::Duration;
@@ -216,5 +217,29 @@ pub(super) fn hot_key(keyspace: &str, hot: Hot) -> wire::HotKey {
         key: hot.key,
         reads: hot.reads,
         error: hot.error,
+    }
+}
+
+pub(super) fn advice(keyspace: &str, advice: Advice) -> wire::Advice {
+    let misses = advice.causes.iter().map(|cause| wire::Share {
+        name: cause.miss.name().to_owned(),
+        share: cause.share,
+    });
+    wire::Advice {
+        keyspace: keyspace.to_owned(),
+        capacity_bytes: advice.capacity_bytes,
+        hit_ratio: (advice.reads > 0).then_some(advice.hit_ratio),
+        curve: advice.outlooks.into_iter().map(outlook).collect(),
+        misses: misses.collect(),
+        sentences: advice.words,
+        sampled_reads: advice.reads,
+        knee: Some(outlook(advice.knee)),
+    }
+}
+
+fn outlook(outlook: Outlook) -> wire::CurvePoint {
+    wire::CurvePoint {
+        capacity_bytes: outlook.capacity_bytes,
+        hit_ratio: outlook.hit_ratio,
     }
 }
