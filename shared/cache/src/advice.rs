@@ -7,7 +7,7 @@
 //! hold less than this one does, nor less memory more.
 //!
 //! The curve is that of a memory from which the least recently used entry leaves. Where the policy
-//! is [TinyLFU](crate::policy::Eviction::TinyLfu), it is mostly a little better.
+//! is [TinyLFU](crate::policy::Eviction::TinyLfu), the truth lies above or below it.
 
 use crate::measure::Tally;
 use crate::measure::shards::Curve;
