@@ -64,7 +64,7 @@ fn main() {
             "allocations in {KEYS} hits: {}; in as many of bare moka, by its upkeep: {}",
             allocated.count_total, bare_allocated.count_total
         );
-        overhead(&source, &keys);
+        overhead(&source);
         for threads in [1, 2] {
             let mut ratios: Vec<(f64, f64, f64)> = (0..ROUNDS)
                 .map(|_| {
@@ -82,36 +82,60 @@ fn main() {
     });
 }
 
-/// What an entry takes beyond its key and its value: everything that stays allocated after a
-/// keyspace was filled, less the bytes of keys and values.
-fn overhead(source: &larder::Source, keys: &[String]) {
-    let keyspace: Keyspace<String, Bytes> =
-        source.keyspace("overhead", load).open().expect("a policy");
+/// What an entry takes beyond its key and its value, and what a keyspace takes beside: filled with
+/// twice as many keys, it holds what one entry takes so many times more. Both fillings are larger
+/// than the samples that a keyspace takes of its reads, which so are no part of an entry.
+fn overhead(source: &larder::Source) {
+    let [few, many] = [KEYS, 2 * KEYS].map(|count| {
+        let keys: Vec<String> = (0..count).map(|n| format!("profile-{n:06}")).collect();
+        let own: usize = keys.iter().map(|key| key.len() * 21).sum();
+        [held(source, &keys), held_bare(&keys)].map(|held| held - own as i64)
+    });
+    let (entries, each) = (KEYS as i64, |n: usize| (many[n] - few[n]) / KEYS as i64);
+    println!(
+        "memory beyond key and value: {} bytes an entry and {} KiB a keyspace; in bare moka {} \
+         and {} KiB",
+        each(0),
+        (few[0] - entries * each(0)) >> 10,
+        each(1),
+        (few[1] - entries * each(1)) >> 10
+    );
+}
+
+/// The bytes that stay allocated after a keyspace was opened and filled.
+fn held(source: &larder::Source, keys: &[String]) -> i64 {
+    let mut keyspace: Option<Keyspace<String, Bytes>> = None;
+    let name = format!("overhead-{}", keys.len());
     let held = allocation_counter::measure(|| {
+        let opened = source.keyspace(&name, load).open().expect("a policy");
         for key in keys {
             let read = Read::bounded();
             // Unconstrained, as nothing here gives way to another task.
-            let filled = tokio::task::unconstrained(keyspace.get(key, &read));
+            let filled = tokio::task::unconstrained(opened.get(key, &read));
             let answer =
                 futures_util::FutureExt::now_or_never(filled).expect("nothing to wait for");
             black_box(answer.expect("loaded").value());
         }
-        keyspace.stats();
+        opened.stats();
+        keyspace = Some(opened);
     });
-    let own: usize = keys.iter().map(|key| key.len() * 21).sum();
-    let each = (held.bytes_current - own as i64) / keys.len() as i64;
-    let bare: moka::sync::Cache<String, Bytes> = moka::sync::Cache::builder()
-        .max_capacity(64 << 20)
-        .weigher(|_, v: &Bytes| v.len() as u32)
-        .build();
+    held.bytes_current
+}
+
+fn held_bare(keys: &[String]) -> i64 {
+    let mut cache = None;
     let held = allocation_counter::measure(|| {
+        let bare: moka::sync::Cache<String, Bytes> = moka::sync::Cache::builder()
+            .max_capacity(64 << 20)
+            .weigher(|_, v: &Bytes| v.len() as u32)
+            .build();
         for key in keys {
             bare.insert(key.clone(), Bytes::from(key.repeat(20)));
         }
         bare.run_pending_tasks();
+        cache = Some(bare);
     });
-    let bare_each = (held.bytes_current - own as i64) / keys.len() as i64;
-    println!("memory beyond key and value: {each} bytes an entry; in bare moka {bare_each}");
+    held.bytes_current
 }
 
 fn timed(threads: usize, keys: &Arc<Vec<String>>, work: impl Fn(&[String]) + Sync) -> f64 {

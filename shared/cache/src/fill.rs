@@ -19,7 +19,7 @@ use crate::key::Key;
 use crate::keyspace::Inner;
 use crate::load::{self, Ask, Loaded, Proof};
 use crate::read::{Error, Origin};
-use crate::remote::{Item, Remote as _};
+use crate::remote::{self, Item, Remote as _};
 use crate::stats::Miss;
 use crate::watch::What;
 use futures_util::FutureExt as _;
@@ -177,7 +177,7 @@ impl<K: Key, V: Value> Fill<K, V> {
 
     /// Loads the keys whose advisory lock is free, and waits for those whose loading is somebody
     /// else's, for as long as the policy says. The lock spares work and guards nothing: whoever
-    /// waits too long, or cannot ask, loads.
+    /// waits too long, or cannot ask, loads; at once where the remote tier has no room for locks.
     ///
     /// The value is asked for again behind the lock, on the same connection: who held it may have
     /// stored the value and left between our first look and now.
@@ -198,7 +198,9 @@ impl<K: Key, V: Value> Fill<K, V> {
             let life = self.keyspace.policy.lock_wait.max(Duration::from_millis(1));
             let (won, values) =
                 futures_util::join!(remote.lock(&locks, owner, life), remote.get(&names));
+            let full = matches!(&won, Err(remote::Error::Full(_)));
             if (won.is_err() || values.is_err())
+                && !full
                 && self.is_patient(&open)
                 && Instant::now() < give_up
             {
@@ -211,6 +213,11 @@ impl<K: Key, V: Value> Fill<K, V> {
             let Ok(won) = won else {
                 // They may have been taken all the same.
                 drop(Held::perhaps(&self.keyspace, owner, locks));
+                // What is full will hold no lock soon, nor a value to wait for.
+                if full {
+                    self.take(&open, values);
+                    return;
+                }
                 let since = *failing_since.get_or_insert_with(Instant::now);
                 if persistence <= LONGEST_WAIT || since.elapsed() >= persistence {
                     return;

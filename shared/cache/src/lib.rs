@@ -151,7 +151,10 @@
 //!   before the cells, a cell is raised before `applied` is published, and `proven_at` comes last.
 //! - A value from elsewhere is judged under the digest's lock, so nothing is applied meanwhile.
 //! - Nothing awaits under a lock; every wait, queue, map and retry has a bound.
-//! - A hit allocates nothing, locks nothing and copies no payload.
+//! - A hit allocates nothing, waits for no lock and copies no payload. Where it is sampled, to know
+//!   hot keys and the use of more memory, it may take a lock if that is free, and leaves it if not:
+//!   a thread in a hurry samples one read in 256 for the first, and a keyspace at most 20,000 a
+//!   second for the second. What a sample writes down may allocate.
 //!
 //! The crate knows no protocol, no SQL and no domain. It owns every line of the protocol; moka
 //! keeps the entries, and `redis` carries the bytes.

@@ -19,7 +19,8 @@ pub enum OnWrite {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Eviction {
     /// The least frequently used, by a sketch of recent use (TinyLFU: Einziger, Friedman and
-    /// Manes, 2017): resists scans.
+    /// Manes, 2017): resists scans. Where interest moves on quickly, [`Lru`](Self::Lru) hits more
+    /// often. It counts reads from when half of the capacity is taken.
     #[default]
     TinyLfu,
     /// The least recently used.

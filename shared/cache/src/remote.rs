@@ -3,6 +3,19 @@
 //! Nothing that comes from here is believed. A value is a claim with a label; a message only
 //! brings the news sooner. An implementation may lose, repeat, reorder or resurrect anything;
 //! that costs misses, never truth.
+//!
+//! # When Redis is full
+//!
+//! Give it a `maxmemory` and a `maxmemory-policy` that evicts; it may forget anything at any
+//! time. `allkeys-lfu` suits best: a key that many processes read stays, and what is read once,
+//! by a crawler or a report, leaves soon. `allkeys-lru` comes close and adapts sooner where
+//! interest moves quickly. The `volatile-*` policies work as well, since everything that is stored
+//! here has a TTL, and are right where others keep data without one in the same server; of them
+//! `volatile-ttl` looks at age alone and lets go of what is read most.
+//!
+//! `noeviction`, which is Redis's own default, costs every new value: stores are refused until
+//! TTLs have made room. Reads go on, what is there is answered, and a load whose advisory lock is
+//! refused for want of room does not wait for one, so several processes may load the same key.
 
 mod backoff;
 pub mod guard;
@@ -31,6 +44,9 @@ pub enum Error {
     /// Not asked, because it failed a moment ago.
     #[error("the remote tier is left alone after failures")]
     BreakerOpen,
+    /// It is there, and has no room for what was to be stored.
+    #[error("the remote tier is full")]
+    Full(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// It answered with an error, or the link broke.
     #[error("the remote tier failed")]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),

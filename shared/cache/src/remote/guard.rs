@@ -1,10 +1,15 @@
 //! A remote tier that cannot cost a reader more than a timeout.
 //!
 //! Each call has a deadline, and after some failures in a row calls are refused at once, until
-//! one that is let through after a pause succeeds. There are four breakers. Reads are on the
-//! way of every answer, stores are large and may be refused for want of memory, hints may be
-//! forbidden on one channel, and limits run a script that not every server knows: the failure of one kind is no proof against the others, and where
-//! all of them fail, each costs its own few timeouts once.
+//! one that is let through after a pause succeeds. There are five breakers. Reads are on the
+//! way of every answer, stores are large and may be refused for want of memory, locks are small
+//! writes, hints may be forbidden on one channel, and limits run a script that not every server
+//! knows: the failure of one kind is no proof against the others, and where all of them fail, each
+//! costs its own few timeouts once.
+//!
+//! A lock that is refused because the remote tier [is full](Error::Full) is a failure that is
+//! counted and opens nothing: it costs no wait, and whoever is told so loads at once, which it
+//! would not if it were only told that nobody asked.
 
 mod breaker;
 
@@ -71,10 +76,12 @@ struct Counts {
 pub struct Guard {
     remote: Arc<dyn Remote>,
     timeout: Duration,
-    /// `get`, `lives`, `lock` and `unlock`.
+    /// `get` and `lives`.
     reads: Breaker,
     /// `set` and `remove`.
     stores: Breaker,
+    /// `lock` and `unlock`.
+    locks: Breaker,
     /// `publish`.
     hints: Breaker,
     /// `throttle`.
@@ -95,6 +102,7 @@ impl Guard {
             timeout: limits.timeout,
             reads: breaker("read"),
             stores: breaker("store"),
+            locks: breaker("lock"),
             hints: breaker("hint"),
             limits: breaker("limit"),
             counts: Counts::default(),
@@ -148,6 +156,9 @@ impl Guard {
             _ => &counts.failures,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        if matches!(error, Error::Full(_)) && pass.is_of(&self.locks) {
+            return pass.succeeded();
+        }
         if pass.failed(error) {
             counts.opened.fetch_add(1, Ordering::Relaxed);
         }
@@ -180,11 +191,11 @@ impl Remote for Guard {
         owner: u64,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
-        Box::pin(self.call(&self.reads, self.remote.lock(keys, owner, ttl)))
+        Box::pin(self.call(&self.locks, self.remote.lock(keys, owner, ttl)))
     }
 
     fn unlock<'a>(&'a self, keys: &'a [String], owner: u64) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.call(&self.reads, self.remote.unlock(keys, owner)))
+        Box::pin(self.call(&self.locks, self.remote.unlock(keys, owner)))
     }
 
     fn throttle<'a>(

@@ -58,10 +58,7 @@ pub async fn a_guard_opens_after_failures_and_closes_after_a_success(
         assert!(matches!(guard.get(&any).await, Err(Error::Timeout(_))));
     }
     assert!(guard.is_open());
-    assert!(matches!(
-        guard.lock(&any, 1, HOUR).await,
-        Err(Error::BreakerOpen)
-    ));
+    assert!(matches!(guard.lives(&any).await, Err(Error::BreakerOpen)));
     clock.advance(limits.pause);
     assert!(matches!(guard.get(&any).await, Err(Error::Timeout(_))));
     assert!(matches!(guard.get(&any).await, Err(Error::BreakerOpen)));
@@ -101,6 +98,11 @@ pub async fn a_failing_kind_of_call_leaves_the_others_alone(backend: Backend) ->
     assert!(
         matches!(set, Err(Error::Timeout(_))),
         "stores were asked on their own merits"
+    );
+    let locked = guard.lock(&keys(["any"]), 1, HOUR).await;
+    assert!(
+        matches!(locked, Err(Error::Timeout(_))),
+        "locks were asked on their own merits"
     );
     let rate = Rate::new(1, HOUR, 1)?;
     let throttled = guard.throttle("any", &rate, 1).await;

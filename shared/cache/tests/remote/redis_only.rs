@@ -119,7 +119,7 @@ async fn a_refusal_for_want_of_memory_is_an_error_and_reads_go_on() -> Result<()
     let remote = open(&full.url())?;
     assert!(matches!(
         remote.set(&[item("a", "x", HOUR)]).await,
-        Err(Error::Failed(_))
+        Err(Error::Full(_))
     ));
     assert_eq!(remote.get(&keys(["a"])).await?, [None]);
     Ok(())

@@ -110,6 +110,11 @@ impl Breaker {
 }
 
 impl Pass<'_> {
+    /// Whether it is a leave of this breaker.
+    pub(super) fn is_of(&self, breaker: &Breaker) -> bool {
+        std::ptr::eq(self.breaker, breaker)
+    }
+
     /// It was answered.
     pub(super) fn succeeded(mut self) {
         if std::mem::take(&mut self.trial) {

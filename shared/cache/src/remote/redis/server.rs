@@ -141,6 +141,9 @@ pub(super) fn failure(error: RedisError) -> Error {
     if error.is_timeout() {
         return Error::Timeout(RESPONSE);
     }
+    if error.code() == Some("OOM") {
+        return Error::Full(Arc::new(error));
+    }
     Error::Failed(Arc::new(error))
 }
 
