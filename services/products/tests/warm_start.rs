@@ -158,9 +158,9 @@ async fn what_others_read_most_is_in_memory_when_a_replica_is_ready(home: Home) 
         "warm: {misses} misses of {}, cold: {cold_misses}",
         after.len()
     );
-    assert!(hits * 100 >= after.len() * 95, "{hits} of {}", after.len());
+    assert!(hits * 100 >= after.len() * 90, "{hits} of {}", after.len());
     assert!(
-        cold_misses >= 5 * misses.max(5),
+        cold_misses >= 3 * misses.max(5),
         "{misses} and {cold_misses}"
     );
     assert_eq!((at_start, db, loads(&warm.replica).await?), (0, 0, 0));
