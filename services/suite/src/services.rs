@@ -101,6 +101,8 @@ pub struct Suite {
     caching: Caching,
     /// See [`Upkeep`].
     compare_every: Option<Duration>,
+    /// See [`Upkeep`].
+    warm: Option<Duration>,
     failed: mpsc::Sender<anyhow::Error>,
     failure: mpsc::Receiver<anyhow::Error>,
 }
@@ -144,6 +146,7 @@ impl Suite {
     ) -> anyhow::Result<Self> {
         let mut suite = Self::empty(limits);
         suite.compare_every = upkeep.compare_every();
+        suite.warm = upkeep.warm();
         let all = [
             Kind::Profiles,
             Kind::Products,
@@ -184,6 +187,7 @@ impl Suite {
             limits,
             caching: Caching::default(),
             compare_every: None,
+            warm: None,
             failed,
             failure,
         }
@@ -287,6 +291,7 @@ impl Suite {
                     parts.namespace.clone_from(namespace);
                 }
                 parts.timing.compare_every = self.compare_every;
+                parts.timing.warm_for(self.warm);
                 (parts.grpc, parts.admin) = ports.of(kind, replica).await?;
                 match kind {
                     Kind::Profiles => {

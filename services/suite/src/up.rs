@@ -37,7 +37,7 @@ pub struct Settings {
     /// How it serves and how it ends.
     #[command(flatten)]
     serving: Serving,
-    /// What it does behind its answers.
+    /// What it does beside its answers.
     #[command(flatten)]
     upkeep: Upkeep,
     /// How the addresses are printed.
@@ -73,6 +73,7 @@ impl Settings {
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
             .line("compare-per-second", self.upkeep.compare_per_second)
+            .line("warm-seconds", self.upkeep.warm_seconds)
             .line(
                 "log-format",
                 format!("{:?}", self.logging.log_format).to_lowercase(),

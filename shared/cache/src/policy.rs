@@ -76,8 +76,8 @@ pub struct Policy {
     pub eviction: Eviction,
     /// Values above are answered and not kept, in either tier. Default 1 MiB.
     pub largest_bytes: usize,
-    /// Whether the background check may load keys from the source: not where a load is a heavy
-    /// computation. Default on.
+    /// Whether keys may be loaded from the source that nobody asked for, by the background check
+    /// and by the warming of a start: not where a load is a heavy computation. Default on.
     pub sampled: bool,
     /// Values from here on are compressed in the remote tier. Default 4 KiB.
     pub compress_from_bytes: usize,

@@ -2,6 +2,7 @@
 
 use crate::base::{Base, Opening};
 use crate::error::Error;
+use crate::heat::Heat;
 use crate::late::Late;
 use crate::open::until_open;
 use crate::parts::{Parts, Timing};
@@ -36,6 +37,9 @@ pub struct Host<S: Service> {
     timing: Timing,
     readiness: Readiness,
     gate: Gate,
+    /// Shut until the start is warm, where it is to be.
+    warming: Option<Gate>,
+    namespace: String,
     server: Server,
     admin: Admin,
     limits: Option<Limits>,
@@ -68,6 +72,8 @@ impl<S: Service> Host<S> {
         let limits = limits(service.name(), &parts)?;
         let readiness = Readiness::new();
         let gate = readiness.gate("database", "not opened yet");
+        let warming = parts.timing.warm;
+        let warming = warming.map(|_| readiness.gate("warming", "not begun yet"));
         let admin = Admin::on(parts.admin.take("--admin-addr").await?, &readiness);
         let grpc = parts.grpc.take("--grpc-addr").await?;
         let server = Server::on(grpc, parts.limits, &readiness, FILE_DESCRIPTOR_SET)?;
@@ -88,6 +94,8 @@ impl<S: Service> Host<S> {
             timing: parts.timing,
             readiness,
             gate,
+            warming,
+            namespace: parts.namespace,
             server,
             admin,
             limits,
@@ -144,6 +152,8 @@ impl<S: Service> Host<S> {
             opening: self.opening,
             timing: self.timing,
             gate: self.gate,
+            warming: self.warming,
+            namespace: self.namespace,
             rpc: self.rpc,
             shortcut: self.server.shortcut(),
             feeds: self.feeds,
@@ -188,6 +198,8 @@ struct Start<S: Service> {
     opening: Opening,
     timing: Timing,
     gate: Gate,
+    warming: Option<Gate>,
+    namespace: String,
     rpc: Late<S::Server>,
     shortcut: Place,
     feeds: Late<FeedServiceServer<Feeds>>,
@@ -217,8 +229,15 @@ impl<S: Service> Start<S> {
             self.shortcut.set(shortcut);
         }
         upkeep::start(&base, &sources, self.gate, &self.timing);
+        let heat = Heat::of(&base, &self.namespace);
         let _ = self.opened.set(Opened { base, sources });
         tracing::info!(service.name = service, "the database is open");
+        if let (Some(limit), Some(gate)) = (self.timing.warm, &self.warming) {
+            heat.warm(limit, gate).await;
+        }
+        if let Some(interval) = self.timing.share {
+            heat.share_every(interval);
+        }
         Ok(())
     }
 }

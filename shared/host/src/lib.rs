@@ -11,8 +11,9 @@
 //! 2. the gRPC server is up, and answers UNAVAILABLE ([`Late`]);
 //! 3. the database is opened, for as long as that takes, and migrated; the journal is installed;
 //!    the source is opened, and the keyspaces ([`Base::open`]);
-//! 4. calls are answered, and the gate `database` opens;
-//! 5. pruning, the check of the triggers, and the gate go on until the end ([`Timing`]).
+//! 4. calls are answered, and the gate `database` opens; what other replicas read most is brought into
+//!    memory, for a bounded time, and the gate `warming` opens (`heat.rs`, [`Timing::warm`]);
+//! 5. pruning, the check of the triggers, telling what is read most, and the gate go on until the end ([`Timing`]).
 //!
 //! Calls may be limited by address and by user ([`Parts::limiting`]), those answered from memory
 //! included.
@@ -26,6 +27,7 @@ mod base;
 mod doubt;
 mod entity;
 mod error;
+mod heat;
 mod host;
 mod late;
 pub mod load;

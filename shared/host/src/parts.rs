@@ -1,6 +1,7 @@
 //! What the process, or whoever runs several services in one, brings.
 
 use crate::error::Error;
+use crate::heat;
 use larder::remote::{self, Remote};
 use larder::{SealKey, Tiers};
 use larder_runtime::config::{Address, Common, Limiting};
@@ -59,6 +60,11 @@ pub struct Timing {
     pub check: Duration,
     /// How often one key that is in memory is compared with the source; `None` for never.
     pub compare_every: Option<Duration>,
+    /// How long a start may bring what other replicas read most into memory before it is ready;
+    /// `None` for not at all.
+    pub warm: Option<Duration>,
+    /// How often this replica tells what is read most; `None` for never.
+    pub share: Option<Duration>,
     /// How often it is seen whether the feed answers.
     pub watch: Duration,
     /// How long the feed may fail before the process is not ready.
@@ -74,10 +80,20 @@ impl Default for Timing {
             prune: Duration::from_secs(60),
             check: Duration::from_secs(60),
             compare_every: None,
+            warm: None,
+            share: None,
             watch: Duration::from_millis(250),
             patience: Duration::from_secs(5),
             longest_pause: Duration::from_secs(5),
         }
+    }
+}
+
+impl Timing {
+    /// Starts warm, in at most so long, and has others start warm; neither where it is `None`.
+    pub fn warm_for(&mut self, limit: Option<Duration>) {
+        self.warm = limit;
+        self.share = limit.map(|_| heat::SHARE_EVERY);
     }
 }
 
@@ -107,6 +123,7 @@ impl Parts {
         let remote = remote::open(common.seams.remote.expose()).map_err(Error::Remote)?;
         let mut parts = Self::new(remote, common.seams.database.clone());
         parts.timing.compare_every = common.upkeep.compare_every();
+        parts.timing.warm_for(common.upkeep.warm());
         Ok(Self {
             grpc: Port::At(common.listen.grpc(grpc_port)),
             admin: Port::At(common.listen.admin(admin_port)),

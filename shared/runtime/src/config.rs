@@ -45,7 +45,7 @@ pub struct Common {
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
-    /// What it does behind its answers.
+    /// What it does beside its answers.
     #[command(flatten)]
     pub upkeep: Upkeep,
     /// How often somebody may ask.
@@ -148,7 +148,7 @@ pub struct Serving {
     pub call_timeout_ms: u64,
 }
 
-/// What a process does behind its answers.
+/// What a process does beside its answers.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Upkeep {
     /// Cached copies that each process compares with the source in a second, to find those that
@@ -161,12 +161,27 @@ pub struct Upkeep {
         value_parser = clap::value_parser!(u32).range(0..=1000)
     )]
     pub compare_per_second: u32,
+    /// Seconds that a start may take to bring what other replicas read most into memory before it is
+    /// ready; 0 for a cold start, and for not telling others.
+    #[arg(
+        long,
+        env = "LARDER_WARM_SECONDS",
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(0..=60)
+    )]
+    pub warm_seconds: u32,
 }
 
 impl Upkeep {
     /// How often one copy is compared; `None` for never.
     pub fn compare_every(&self) -> Option<Duration> {
         Duration::from_secs(1).checked_div(self.compare_per_second)
+    }
+
+    /// How long a start may warm; `None` for not at all.
+    pub fn warm(&self) -> Option<Duration> {
+        (self.warm_seconds > 0).then(|| Duration::from_secs(self.warm_seconds.into()))
     }
 }
 
@@ -250,7 +265,8 @@ impl Common {
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
-            .line("compare-per-second", self.upkeep.compare_per_second);
+            .line("compare-per-second", self.upkeep.compare_per_second)
+            .line("warm-seconds", self.upkeep.warm_seconds);
         self.limiting
             .show(shown)
             .line("log-format", word(self.logging.log_format))
@@ -338,6 +354,7 @@ mod tests {
             ("--database", "no-scheme"),
             ("--embedded", "maybe"),
             ("--drain-seconds", "-1"),
+            ("--warm-seconds", "61"),
             ("--log-format", "xml"),
             ("--rate-limit-ip", "100"),
             ("--rate-burst-ip", "0"),
@@ -404,6 +421,7 @@ mod tests {
             "grpc-addr = 0.0.0.0:1\n",
             "admin-addr = 0.0.0.0:2\n",
             "remote = redis://:***@r:6379\n",
+            "warm-seconds = 3\n",
             "rate-limit-ip = 100/s\n",
             "rate-burst-ip = 100\n",
             "rate-limit-user = none\n",
