@@ -23,12 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The age of a name that is not known: no bound, in a number that every client can read.
 const NO_BOUND: Duration = Duration::from_millis(i64::MAX as u64);
 
-/// A profile, and the name in it, read from it once.
+/// A profile, and what is used of it, read from it once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Author {
     profile: Entity,
     /// A part of the profile's bytes.
     name: Bytes,
+    followers: u64,
 }
 
 /// Invariant: the bytes are those of the profiles service's own `Entity`, name and all, since
@@ -43,17 +44,24 @@ impl Value for Author {
         struct Named {
             #[prost(bytes = "bytes", tag = "2")]
             display_name: Bytes,
+            #[prost(int64, tag = "5")]
+            followers: i64,
         }
         let profile = Entity::decode(bytes)?;
         let named = Named::decode(profile.message.message()).ok()?;
         let name = named.display_name;
         // It goes into a string of the answer as it is.
         std::str::from_utf8(&name).ok()?;
-        Some(Self { profile, name })
+        let followers = u64::try_from(named.followers).unwrap_or_default();
+        Some(Self {
+            profile,
+            name,
+            followers,
+        })
     }
 
     fn weight(&self) -> usize {
-        self.profile.weight() + size_of::<Bytes>()
+        self.profile.weight() + size_of::<Bytes>() + size_of::<u64>()
     }
 
     fn version(&self) -> Option<u64> {
@@ -109,6 +117,16 @@ impl Authors {
         }
     }
 
+    /// How many follow each of these authors, none who has no profile. Who is asked for is in
+    /// memory afterwards.
+    pub async fn followers(&self, authors: &[AuthorId], read: &Read) -> Result<Vec<u64>, Error> {
+        let answers = self.0.get_many(authors, read).await?;
+        let followers = answers.iter().map(|answer| answer.value());
+        Ok(followers
+            .map(|author| author.map_or(0, |author| author.followers))
+            .collect())
+    }
+
     fn known(&self, answers: &[Answer<Author>]) -> Names {
         Names {
             names: answers.iter().map(name).collect(),
@@ -151,7 +169,7 @@ mod tests {
     use larder_proto::profiles::v1::Profile;
 
     #[test]
-    fn a_profile_keeps_all_its_bytes_though_only_its_name_is_read() {
+    fn a_profile_keeps_all_its_bytes_though_little_of_it_is_read() {
         let profile = Profile {
             id: "ada".to_owned(),
             display_name: "Ada Lovelace".to_owned(),
@@ -162,7 +180,10 @@ mod tests {
         };
         let stored = Entity::new(3, &profile).encode();
         let author = Author::decode(stored.clone()).expect("a profile");
-        assert_eq!(author.name, "Ada Lovelace");
+        assert_eq!(
+            (&author.name[..], author.followers),
+            (&b"Ada Lovelace"[..], 7)
+        );
         assert_eq!(author.encode(), stored);
     }
 

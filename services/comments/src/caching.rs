@@ -7,6 +7,9 @@
 //! | `profiles` | a profile, or its absence: see `authors.rs` | that profile, in the profiles' database |
 //! | the memo `rendered` | an answer of ListComments | what moves its page, or one of its authors |
 //!
+//! Who comments on what is journalled too, as `comments.posted`, and moves nothing: `crowd.rs`
+//! follows it.
+//!
 //! The triggers that `store::watches` describes are the only place that says what a change
 //! touches. An answer is made of two services' rows, which no single label can tell of, so that
 //! it is no entry of a keyspace: it is kept beside the answers that it was made of, and holds for

@@ -8,10 +8,12 @@
 //!
 //! Reading order: `rpc.rs` (what callers ask), `caching.rs` (what is kept, and what moves it),
 //! `listing.rs` (a page, and how names are joined to it), `authors.rs` (the copies of profiles),
+//! `crowd.rs` (what is made before it is asked for),
 //! `store.rs` (the statements), `model.rs` (what is checked where it enters).
 
 pub mod authors;
 pub mod caching;
+pub mod crowd;
 pub mod listing;
 pub mod model;
 pub mod rpc;
@@ -44,6 +46,9 @@ pub struct Comments {
     profiles: Option<Client>,
     /// The source of the profiles, once it is open.
     others: OnceLock<Source>,
+    /// How many followers make a crowd; 0 for none does.
+    crowd_followers: u64,
+    crowd: Arc<crowd::Counts>,
 }
 
 impl Comments {
@@ -51,8 +56,16 @@ impl Comments {
     pub fn new(profiles: Client) -> Self {
         Self {
             profiles: Some(profiles),
-            others: OnceLock::new(),
+            crowd_followers: crowd::FOLLOWERS,
+            ..Self::default()
         }
+    }
+
+    /// Where an author with so many followers comments, the page is made before they come; with 0
+    /// it never is.
+    pub fn crowd_followers(mut self, followers: u64) -> Self {
+        self.crowd_followers = followers;
+        self
     }
 
     /// Without one: its tables can be opened and written, and nothing be served.
@@ -83,7 +96,11 @@ impl Service for Comments {
         let _ = self.others.set(authors.source().clone());
         let store = Store::new(base.journal());
         let keyspaces = Keyspaces::open(base, &store)?;
-        let rpc = Arc::new(Rpc::new(base, store, keyspaces, authors));
+        let rpc = Arc::new(Rpc::new(base, store, keyspaces, authors.clone()));
+        if self.crowd_followers > 0 {
+            let (followers, counts) = (self.crowd_followers, self.crowd.clone());
+            crowd::start(base, rpc.clone(), authors, followers, counts);
+        }
         let server = CommentServiceServer::from_arc(rpc.clone());
         Ok(Grpc {
             server: server.max_decoding_message_size(MOST_BYTES),
@@ -93,5 +110,9 @@ impl Service for Comments {
 
     fn others(&self) -> Vec<Source> {
         self.others.get().cloned().into_iter().collect()
+    }
+
+    fn metrics(&self) -> String {
+        self.crowd.render()
     }
 }

@@ -52,6 +52,15 @@ impl Page {
         })
     }
 
+    /// The page that is asked for when nothing is said but its product.
+    pub fn first(product: ProductId) -> Self {
+        Self {
+            product,
+            size: SIZES.default,
+            before: None,
+        }
+    }
+
     /// The token of the page that begins after this comment.
     pub fn token_after(&self, created_at: i64, id: &str) -> String {
         let mut position = created_at.to_be_bytes().to_vec();

@@ -58,7 +58,11 @@ impl Rpc {
 
     /// A page as it is answered, and its mark. What it is made of, it is kept with, unless a name
     /// is missing that the profiles may know.
-    async fn render(&self, page: Page, read: &larder::Read) -> Result<(Framed, Mark), Error> {
+    pub(crate) async fn render(
+        &self,
+        page: Page,
+        read: &larder::Read,
+    ) -> Result<(Framed, Mark), Error> {
         let answer = self.keyspaces.list.get(&page, read).await?;
         let whole = Mark::of(&answer);
         let Some(listed) = answer.value() else {

@@ -52,14 +52,19 @@ pub fn migrations() -> Migrations {
     }
 }
 
+/// The collection whose lines tell in words who has commented on what: `kettle/ada`. Nothing
+/// cached depends on it; see `crowd.rs`.
+pub const POSTED: &str = "comments.posted";
+
 /// What a change of a row touches: the comment, and every page of its product's, also of the one
-/// that it was about before.
+/// that it was about before. One line more says whose comment it is, and on what.
 pub fn watches() -> Watches {
     let comments = Watch::table("comments")
         .row("comments", "id")
         .collection("comments.product", "product_id")
+        .collection(POSTED, ["product_id", "author_id"])
         .keyspaces(&["comments", "comments.list"]);
-    Watches::revision(1).watch(comments)
+    Watches::revision(2).watch(comments)
 }
 
 /// The rows. Clones are of the same table.

@@ -32,6 +32,7 @@ fn the_settings_are_printed_as_they_are_understood() -> Result<()> {
         "grpc-addr = 127.0.0.1:7301\n",
         "admin-addr = 127.0.0.1:9301\n",
         "profiles = http://127.0.0.1:7101,http://127.0.0.1:7102\n",
+        "crowd-followers = 10000\n",
     ] {
         assert!(said.contains(line), "{said}");
     }

@@ -144,6 +144,10 @@ impl<S: Service> Host<S> {
             })
             .collect(move || flaws(name, doubt.flaws()))
             .collect(move || limits.as_ref().map(Limits::render).unwrap_or_default())
+            .collect({
+                let service = self.service.clone();
+                move || service.metrics()
+            })
             .start(&tasks);
         tasks.spawn("try the remote tier", try_remote(larder.clone()));
         let (failed, failure) = oneshot::channel();

@@ -86,4 +86,9 @@ pub trait Service: Send + Sync + 'static {
     fn others(&self) -> Vec<Source> {
         Vec::new()
     }
+
+    /// What it counts itself, as Prometheus text, for `/metrics`.
+    fn metrics(&self) -> String {
+        String::new()
+    }
 }

@@ -6,7 +6,8 @@
 //! theirs as a [`Watch`].
 //!
 //! In reading order: [`Watch`] (what a change of a table touches), [`Journal`] (installing,
-//! checking), `feed` (rounds: what is new since a snapshot), `read` (values with their label),
+//! checking), `feed` (rounds: what is new since a snapshot),
+//! [`Follower`] (the same for the keys of one collection, in words), `read` (values with their label),
 //! [`Write`] (a transaction that reads its own lines back), `prune` (forgetting in two steps).
 //! The SQL of each engine stands in `sql/`.
 //!
@@ -41,6 +42,7 @@
 mod check;
 mod error;
 mod feed;
+mod follow;
 mod header;
 mod install;
 mod journal;
@@ -52,6 +54,7 @@ mod write;
 
 pub use check::{Flaw, Problem};
 pub use error::Error;
+pub use follow::{Follower, News};
 pub use journal::{Journal, Settings};
 pub use prune::Pruned;
 pub use read::{Labelled, Standing};

@@ -85,11 +85,20 @@ impl People {
     }
 
     pub async fn create(&self, id: &str, name: &str) -> Result<Response<Profile>, Status> {
+        self.create_followed(id, name, 7).await
+    }
+
+    pub async fn create_followed(
+        &self,
+        id: &str,
+        name: &str,
+        followers: i64,
+    ) -> Result<Response<Profile>, Status> {
         let profile = Profile {
             id: id.to_owned(),
             display_name: name.to_owned(),
             bio: "counts".to_owned(),
-            followers: 7,
+            followers,
             ..Profile::default()
         };
         let profile = Some(profile);
@@ -118,8 +127,17 @@ impl People {
 impl Node {
     /// A replica that is ready, and asks these replicas of profiles.
     pub async fn of(parts: Parts, profiles: &str) -> Result<Self> {
+        Self::with(parts, profiles, |comments| comments).await
+    }
+
+    /// The same, of a service that is set up so.
+    pub async fn with(
+        parts: Parts,
+        profiles: &str,
+        set: impl FnOnce(Comments) -> Comments,
+    ) -> Result<Self> {
         let profiles = Client::new("profiles of the test", profiles, client::Limits::default())?;
-        let replica = Replica::ready(Comments::new(profiles), parts).await?;
+        let replica = Replica::ready(set(Comments::new(profiles)), parts).await?;
         let client = CommentServiceClient::new(replica.client());
         Ok(Self { replica, client })
     }

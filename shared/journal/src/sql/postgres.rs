@@ -53,27 +53,38 @@ pub(crate) const LABEL: &str = label!();
 /// bulk write has hundreds of thousands, and each round would read them all to find none visible.
 /// What is visible lies below the own xmax: that keeps out lines which a restored dump brought
 /// from another server.
-pub(crate) const ROUND: &str = concat!(
-    "SELECT NULL::text, ",
-    label!(),
-    " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
-    "UNION ALL (SELECT line.tag, line.key, line.xid::text FROM (",
-    // Before all that are under way,
-    "(SELECT tag, key, xid FROM journal ",
-    "WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot) ",
-    "AND xid < COALESCE((SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) x ORDER BY x LIMIT 1), ",
-    "pg_snapshot_xmax(pg_current_snapshot())) ",
-    "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
-    "ORDER BY journal.xid DESC LIMIT $2) ",
-    // and between each of them and the next.
-    "UNION ALL (SELECT l.tag, l.key, l.xid FROM (SELECT x AS low, ",
-    "lead(x, 1, pg_snapshot_xmax(pg_current_snapshot())) OVER (ORDER BY x) AS high ",
-    "FROM pg_snapshot_xip(pg_current_snapshot()) x) open CROSS JOIN LATERAL ",
-    "(SELECT tag, key, xid FROM journal WHERE xid > open.low AND xid < open.high ",
-    "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
-    "ORDER BY journal.xid DESC LIMIT $2) l)",
-    ") line ORDER BY line.xid DESC LIMIT $2)"
-);
+macro_rules! round {
+    ($which:literal) => {
+        concat!(
+            "SELECT NULL::text, ",
+            label!(),
+            " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
+            "UNION ALL (SELECT line.tag, line.key, line.xid::text FROM (",
+            // Before all that are under way,
+            "(SELECT tag, key, xid FROM journal ",
+            "WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot) ",
+            "AND xid < COALESCE((SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) x ORDER BY x LIMIT 1), ",
+            "pg_snapshot_xmax(pg_current_snapshot())) ",
+            "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
+            $which,
+            "ORDER BY journal.xid DESC LIMIT $2) ",
+            // and between each of them and the next.
+            "UNION ALL (SELECT l.tag, l.key, l.xid FROM (SELECT x AS low, ",
+            "lead(x, 1, pg_snapshot_xmax(pg_current_snapshot())) OVER (ORDER BY x) AS high ",
+            "FROM pg_snapshot_xip(pg_current_snapshot()) x) open CROSS JOIN LATERAL ",
+            "(SELECT tag, key, xid FROM journal WHERE xid > open.low AND xid < open.high ",
+            "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
+            $which,
+            "ORDER BY journal.xid DESC LIMIT $2) l)",
+            ") line ORDER BY line.xid DESC LIMIT $2)"
+        )
+    };
+}
+
+pub(crate) const ROUND: &str = round!("");
+
+/// As the round, of the lines with the tag $3 alone.
+pub(crate) const FOLLOW: &str = round!("AND tag = $3 ");
 
 /// The whole journal, if it has at most $1 lines that differ, and not many times as many in all; a
 /// line with an empty tag otherwise, with the highest xid. A process that starts waits for it, so

@@ -40,6 +40,16 @@ pub(crate) const ROUND: &str = concat!(
     "FROM journal WHERE id >= $1 GROUP BY tag, key ORDER BY max(journal.id) DESC LIMIT $2)"
 );
 
+/// As the round, of the lines with the tag $3 alone.
+pub(crate) const FOLLOW: &str = concat!(
+    "SELECT NULL, ",
+    label!(),
+    " || printf('|%d|%d', low_marked, low_dropped), NULL FROM journal_state ",
+    "UNION ALL SELECT tag, key, id FROM (SELECT tag, key, CAST(max(id) AS TEXT) AS id ",
+    "FROM journal WHERE id >= $1 AND tag = $3 GROUP BY tag, key ",
+    "ORDER BY max(journal.id) DESC LIMIT $2)"
+);
+
 /// What the transaction wrote above the mark $1, at most $2 lines: one text, see `write`.
 pub(crate) const FINISH: &str = concat!(
     "SELECT (SELECT system FROM journal_state) || '|' || ",
