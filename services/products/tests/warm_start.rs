@@ -37,7 +37,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The remote tier of a test.
 enum Remotes {
     Hub(Arc<Hub>),
-    Redis(redis::Redis),
+    Redis(Box<redis::Redis>),
 }
 
 impl Remotes {
@@ -45,7 +45,7 @@ impl Remotes {
     fn of(home: &Home) -> Result<Self> {
         Ok(match home {
             Home::Sqlite(_) => Self::Hub(Hub::new()),
-            Home::Postgres(_) => Self::Redis(redis::start()?),
+            Home::Postgres(_) => Self::Redis(Box::new(redis::start()?)),
         })
     }
 
@@ -338,7 +338,7 @@ async fn a_warming_that_hangs_ends_at_its_limit_and_with_the_process(home: Home)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_tier_that_is_silent_or_away_keeps_nobody_from_being_ready() -> Result<()> {
     let (home, redis) = (Home::sqlite()?, redis::start()?);
-    let remotes = Remotes::Redis(redis);
+    let remotes = Remotes::Redis(Box::new(redis));
     let Remotes::Redis(redis) = &remotes else {
         unreachable!()
     };
