@@ -2,11 +2,11 @@
 //!
 //! From the outside:
 //!
-//! 1. it is counted and timed, whatever becomes of it ([`metrics`](crate::metrics));
+//! 1. it is counted and timed, whatever becomes of it ([`metrics`]);
 //! 2. who asks too often is turned away ([`larder_limit`]), at no cost to what is within;
-//! 3. a request too many at once is, too ([`admission`]);
-//! 4. one whose head is too long is refused ([`head`]);
-//! 5. and none takes longer than its deadline ([`deadline`]).
+//! 3. a request too many at once is, too (`admission`);
+//! 4. one whose head is too long is refused (`head`);
+//! 5. and none takes longer than its deadline (`deadline`).
 //!
 //! Who asks is the [`Peer`] of the connection, or whom a trusted proxy there names.
 

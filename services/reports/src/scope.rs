@@ -105,7 +105,7 @@ impl Scope {
     /// are dropped by hand.
     ///
     /// A report over all regions watches the months as such, so that a report has at most
-    /// [`MOST_MONTHS`] tags for each of some regions, and as many for all of them.
+    /// `MOST_MONTHS` tags for each of some regions, and as many for all of them.
     pub fn tags(&self, tags: &mut Vec<Tag>) {
         let regions = self.regions;
         tags.extend(regions.iter().map(|region| Tag::of(BY_HAND, region.name())));
