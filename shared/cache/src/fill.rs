@@ -198,21 +198,20 @@ impl<K: Key, V: Value> Fill<K, V> {
             let life = self.keyspace.policy.lock_wait.max(Duration::from_millis(1));
             let (won, values) =
                 futures_util::join!(remote.lock(&locks, owner, life), remote.get(&names));
+            let held = Held::new(&self.keyspace, owner, locks, &won);
             let full = matches!(&won, Err(remote::Error::Full(_)));
             if (won.is_err() || values.is_err())
                 && !full
                 && self.is_patient(&open)
                 && Instant::now() < give_up
             {
-                // What did not answer may have been taken all the same.
-                drop(Held::perhaps(&self.keyspace, owner, locks));
+                drop(held);
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
                 continue;
             }
             let Ok(won) = won else {
-                // They may have been taken all the same.
-                drop(Held::perhaps(&self.keyspace, owner, locks));
+                drop(held);
                 // What is full will hold no lock soon, nor a value to wait for.
                 if full {
                     self.take(&open, values);
@@ -226,7 +225,6 @@ impl<K: Key, V: Value> Fill<K, V> {
                 continue;
             };
             failing_since = None;
-            let held = Held::new(&self.keyspace, owner, locks, &won);
             self.take(&open, values);
 
             let mine = open

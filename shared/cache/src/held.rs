@@ -3,7 +3,7 @@
 use crate::entry::Value;
 use crate::key::Key;
 use crate::keyspace::Inner;
-use crate::remote::Remote as _;
+use crate::remote::{self, Remote as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,23 +20,24 @@ pub(crate) struct Held<K: Key, V: Value> {
 }
 
 impl<K: Key, V: Value> Held<K, V> {
+    /// What came of asking for these locks: those that were taken, and where nobody answered, all
+    /// of them, as they may have been. None where nobody was asked: to give those back would keep
+    /// places behind the answers busy, as many as there are misses in an outage.
+    /// Test: `locks_that_nobody_was_asked_for_are_not_given_back`.
     pub(crate) fn new(
         keyspace: &Arc<Inner<K, V>>,
         owner: u64,
         locks: Vec<String>,
-        won: &[bool],
+        won: &Result<Vec<bool>, remote::Error>,
     ) -> Self {
-        let locks = locks.into_iter().zip(won).filter(|(_, won)| **won);
-        let locks = locks.map(|(lock, _)| lock).collect();
-        Self {
-            keyspace: keyspace.clone(),
-            owner,
-            locks,
-        }
-    }
-
-    /// Those that may be held, since nobody answered.
-    pub(crate) fn perhaps(keyspace: &Arc<Inner<K, V>>, owner: u64, locks: Vec<String>) -> Self {
+        let locks = match won {
+            Ok(won) => {
+                let locks = locks.into_iter().zip(won).filter(|(_, won)| **won);
+                locks.map(|(lock, _)| lock).collect()
+            }
+            Err(remote::Error::BreakerOpen) => Vec::new(),
+            Err(_) => locks,
+        };
         Self {
             keyspace: keyspace.clone(),
             owner,

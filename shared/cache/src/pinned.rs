@@ -24,7 +24,7 @@ use crate::keyspace::Inner;
 use crate::operate::Warmed;
 use crate::parcel::Parcel;
 use crate::read::{Error, Read};
-use crate::remote::Remote as _;
+use crate::remote::{self, Remote as _};
 use crate::snapshot::Token;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -153,14 +153,15 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         let lock = |key: &K| self.0.lock_name(&Inner::<K, V>::text(key));
         let locks: Vec<String> = keys.iter().map(lock).collect();
         let life = self.0.policy.lock_wait.max(Duration::from_millis(1));
-        match core.remote.lock(&locks, owner, life).await {
-            Ok(won) => Held::new(&self.0, owner, locks, &won),
+        let mut won = core.remote.lock(&locks, owner, life).await;
+        if won.is_err() {
             // Away, or late. In the first case nobody is kept waiting.
-            Err(_) => {
-                let _ = core.remote.lock(&locks, owner, life).await;
-                Held::perhaps(&self.0, owner, locks)
+            let again = core.remote.lock(&locks, owner, life).await;
+            if matches!(won, Err(remote::Error::BreakerOpen)) {
+                won = again;
             }
         }
+        Held::new(&self.0, owner, locks, &won)
     }
 }
 

@@ -308,6 +308,27 @@ async fn a_remote_tier_that_hangs_costs_its_timeout_and_then_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn locks_that_nobody_was_asked_for_are_not_given_back() {
+    let world = World::new();
+    let node = world.node().await;
+    world.hub.set_faults(larder::remote::hub::Faults {
+        slow: true,
+        ..Default::default()
+    });
+    for id in 0..10 {
+        node.get(&row(&id.to_string())).await;
+    }
+    node.settled().await;
+    let began = tokio::time::Instant::now();
+    for id in 10..600 {
+        node.get(&row(&id.to_string())).await;
+    }
+    node.settled().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(50), "kept busy for {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_found_away_ends_the_loads_under_way_and_is_not_asked_until_it_is_back() {
     let mut world = World::new();
     world.policy.fail_safe = true;
