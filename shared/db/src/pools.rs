@@ -59,7 +59,23 @@ impl Pools {
     }
 
     /// Reads the schema, so that a file that is no database is found now and not on first use.
+    ///
+    /// Two connections that both turn a new file into one with a write-ahead log are in each
+    /// other's way, and SQLite tells one of them so at once, however long it was told to wait.
+    /// From the first success on the file has its log, and nobody has to turn it again.
     async fn probe_sqlite(&self, options: &Options) -> Result<(), Error> {
+        let ends = tokio::time::Instant::now() + options.acquire_timeout;
+        loop {
+            match self.read_schema(options).await {
+                Err(Error::Busy(_)) if tokio::time::Instant::now() < ends => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                read => return read,
+            }
+        }
+    }
+
+    async fn read_schema(&self, options: &Options) -> Result<(), Error> {
         let probe = "SELECT count(*) FROM sqlite_schema";
         for write in [true, false] {
             let mut conn = self.acquire(write, options).await?;
@@ -142,6 +158,9 @@ impl Pools {
 /// empty where the session is not ours.
 const IDENTITY: &str = "set_config('larder.system', \
      (SELECT system_identifier::text FROM pg_control_system()), false)";
+
+/// Between two attempts at a file that others are opening for the first time as well.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the network may take on top of what the server may.
 const NETWORK: Duration = Duration::from_secs(2);

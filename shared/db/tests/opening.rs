@@ -38,6 +38,22 @@ async fn a_missing_file_and_its_folder_are_created() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_is_opened_by_many_at_once() -> Result<()> {
+    for _ in 0..20 {
+        let source = Source::sqlite()?;
+        let mut openers = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let url = source.url();
+            openers.spawn(async move { Database::open(&url).await });
+        }
+        while let Some(opened) = openers.join_next().await {
+            opened??;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_database_is_created_by_whichever_replica_comes_first() -> Result<()> {
     let server = postgres::start()?;
     let url = server
