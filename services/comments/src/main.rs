@@ -8,6 +8,7 @@ use larder_host::{Parts, asked_to_end};
 use larder_runtime::client::{self, Client};
 use larder_runtime::config::Common;
 use larder_runtime::telemetry;
+use larder_runtime::tls::Tls;
 
 /// The comments service: what people say about products.
 #[derive(Parser)]
@@ -33,7 +34,13 @@ async fn main() -> Result<()> {
     } = Config::parse();
     common.seams.check()?;
     let limits = client::Limits::default();
-    let client = Client::new("--profiles (PROFILES_ADDR)", &profiles, limits)?;
+    let tls = Tls::open(&common.certificates)?;
+    let client = Client::over(
+        "--profiles (PROFILES_ADDR)",
+        &profiles,
+        limits,
+        tls.as_ref(),
+    )?;
     if common.print_config {
         let shown = common.shown(GRPC_PORT, ADMIN_PORT);
         let shown = shown.line("profiles", profiles);
@@ -42,6 +49,6 @@ async fn main() -> Result<()> {
     }
     telemetry::init(&common.logging)?;
     let comments = Comments::new(client).crowd_followers(crowd_followers);
-    let parts = Parts::of(&common, GRPC_PORT, ADMIN_PORT)?;
+    let parts = Parts::of(&common, tls, GRPC_PORT, ADMIN_PORT)?;
     Ok(larder_host::run(comments, parts, asked_to_end()).await?)
 }

@@ -6,6 +6,7 @@ use larder_host::{Parts, asked_to_end};
 use larder_profiles::{ADMIN_PORT, GRPC_PORT, Profiles};
 use larder_runtime::config::Common;
 use larder_runtime::telemetry;
+use larder_runtime::tls::Tls;
 
 /// The profiles service: who people are.
 #[derive(Parser)]
@@ -24,6 +25,11 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     telemetry::init(&common.logging)?;
-    let parts = Parts::of(&common, GRPC_PORT, ADMIN_PORT)?;
+    let parts = Parts::of(
+        &common,
+        Tls::open(&common.certificates)?,
+        GRPC_PORT,
+        ADMIN_PORT,
+    )?;
     Ok(larder_host::run(Profiles, parts, asked_to_end()).await?)
 }

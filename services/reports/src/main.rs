@@ -8,6 +8,7 @@ use larder_reports::{ADMIN_PORT, GRPC_PORT, PRODUCTS, Reports, WARM_AT};
 use larder_runtime::client::{self, Client};
 use larder_runtime::config::Common;
 use larder_runtime::telemetry;
+use larder_runtime::tls::Tls;
 
 /// The reports service: what was sold, and what that says.
 #[derive(Parser)]
@@ -33,7 +34,13 @@ async fn main() -> Result<()> {
     } = Config::parse();
     common.seams.check()?;
     let limits = client::Limits::default();
-    let client = Client::new("--products (PRODUCTS_ADDR)", &products, limits)?;
+    let tls = Tls::open(&common.certificates)?;
+    let client = Client::over(
+        "--products (PRODUCTS_ADDR)",
+        &products,
+        limits,
+        tls.as_ref(),
+    )?;
     if common.print_config {
         let shown = common.shown(GRPC_PORT, ADMIN_PORT);
         let shown = shown.line("products", products);
@@ -41,7 +48,7 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     telemetry::init(&common.logging)?;
-    let parts = Parts::of(&common, GRPC_PORT, ADMIN_PORT)?;
+    let parts = Parts::of(&common, tls, GRPC_PORT, ADMIN_PORT)?;
     let reports = Reports::new(client, warm_at);
     Ok(larder_host::run(reports, parts, asked_to_end()).await?)
 }

@@ -5,7 +5,10 @@
 //! on the way with UNAVAILABLE or DEADLINE_EXCEEDED, like any other error. It never tries again:
 //! only the caller knows what may be asked twice.
 
+use crate::tls::{self, Tls};
+use crate::token::Token;
 use crate::{deadline, status};
+use http::header::AUTHORIZATION;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -35,6 +38,15 @@ pub enum Error {
         setting: &'static str,
         /// The address.
         address: String,
+    },
+    /// One asks for TLS, and there is nobody to believe.
+    #[error("{setting}")]
+    Untrusted {
+        /// The setting that has it.
+        setting: &'static str,
+        /// The address, and what is missing.
+        #[source]
+        source: tls::Untrusted,
     },
 }
 
@@ -67,6 +79,8 @@ impl Default for Limits {
 pub struct Client {
     peers: Arc<Peers>,
     limits: Limits,
+    /// Shown with every call.
+    token: Option<Token>,
 }
 
 #[derive(Debug)]
@@ -87,6 +101,16 @@ impl Client {
     /// The way to these addresses, separated by commas. They are connected when they are first
     /// needed. `setting` is the one that holds them, for whoever has to change it.
     pub fn new(setting: &'static str, addresses: &str, limits: Limits) -> Result<Self, Error> {
+        Self::over(setting, addresses, limits, None)
+    }
+
+    /// The same, where addresses may be https.
+    pub fn over(
+        setting: &'static str,
+        addresses: &str,
+        limits: Limits,
+        tls: Option<&Tls>,
+    ) -> Result<Self, Error> {
         let addresses = addresses
             .split(',')
             .map(str::trim)
@@ -100,9 +124,11 @@ impl Client {
                 let endpoint =
                     Endpoint::from_shared(address.to_owned()).map_err(|_| malformed())?;
                 let complete = endpoint.uri().scheme().is_some() && endpoint.uri().host().is_some();
-                complete
-                    .then(|| Peer::new(endpoint, limits))
-                    .ok_or_else(malformed)
+                if !complete {
+                    return Err(malformed());
+                }
+                let peer = Peer::new(endpoint, limits, tls);
+                peer.map_err(|source| Error::Untrusted { setting, source })
             })
             .collect::<Result<_, _>>()?;
         if peers.is_empty() {
@@ -116,22 +142,30 @@ impl Client {
         Ok(Self {
             peers: Arc::new(peers),
             limits,
+            token: None,
         })
+    }
+
+    /// Shows this token with every call.
+    #[must_use]
+    pub fn showing(mut self, token: Option<Token>) -> Self {
+        self.token = token;
+        self
     }
 }
 
 impl Peer {
-    fn new(endpoint: Endpoint, limits: Limits) -> Self {
+    fn new(endpoint: Endpoint, limits: Limits, tls: Option<&Tls>) -> Result<Self, tls::Untrusted> {
         let endpoint = endpoint
             .connect_timeout(limits.connect)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(limits.keepalive)
             .keep_alive_timeout(limits.keepalive)
             .keep_alive_while_idle(true);
-        Self {
-            channel: endpoint.connect_lazy(),
+        Ok(Self {
+            channel: tls::channel(endpoint, tls)?,
             rests_until: AtomicU64::new(0),
-        }
+        })
     }
 }
 
@@ -192,7 +226,10 @@ impl Service<http::Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if let Some(token) = self.token.as_ref().and_then(Token::bearer) {
+            request.headers_mut().insert(AUTHORIZATION, token);
+        }
         let (peers, limits) = (self.peers.clone(), self.limits);
         Box::pin(async move { Ok(peers.call(request, limits).await) })
     }
