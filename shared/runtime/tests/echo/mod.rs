@@ -1,4 +1,5 @@
 //! A service without contracts: it answers with what it is sent, in several ways.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
