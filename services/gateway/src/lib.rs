@@ -18,6 +18,7 @@ pub mod layers;
 pub mod metrics;
 pub mod pages;
 pub mod problem;
+pub mod process;
 pub mod routes;
 mod serve;
 pub mod settings;
