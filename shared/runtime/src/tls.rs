@@ -230,11 +230,11 @@ impl Tls {
     fn look(&self, seen: &mut Seen) {
         let (files, before) = (&self.0.files, self.material());
         let read = material::read(files);
-        if let Ok(Some(contents)) = &read {
-            if before.is_of(contents) {
-                *seen = Seen::default();
-                return;
-            }
+        if let Ok(Some(contents)) = &read
+            && before.is_of(contents)
+        {
+            *seen = Seen::default();
+            return;
         }
         let made = read.and_then(|contents| {
             contents
