@@ -14,11 +14,13 @@ mod address;
 mod limiting;
 mod network;
 mod quota;
+mod sealing;
 
 pub use address::{Address, Secret};
 pub use limiting::{Away, Limiting, Trusted};
 pub use network::{Network, NotNetwork};
 pub use quota::{NotQuota, Quota};
+pub use sealing::{NoSealKey, Sealing};
 
 /// Settings that contradict each other or what is there.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,6 +53,9 @@ pub struct Common {
     /// How often somebody may ask.
     #[command(flatten)]
     pub limiting: Limiting,
+    /// What its entries and hints are sealed with.
+    #[command(flatten)]
+    pub sealing: Sealing,
     /// What it logs.
     #[command(flatten)]
     pub logging: Logging,
@@ -267,8 +272,8 @@ impl Common {
             .line("call-timeout-ms", self.serving.call_timeout_ms)
             .line("compare-per-second", self.upkeep.compare_per_second)
             .line("warm-seconds", self.upkeep.warm_seconds);
-        self.limiting
-            .show(shown)
+        self.sealing
+            .show(self.limiting.show(shown))
             .line("log-format", word(self.logging.log_format))
             .line("log", &self.logging.log)
     }
