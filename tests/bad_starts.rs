@@ -92,7 +92,10 @@ async fn a_seal_key_that_is_none_is_refused_with_its_setting_and_not_shown() -> 
         }
         let finished = refused(&["serve", "products", "--seal-key-file", &named]).await?;
         let said = &finished.said;
-        assert!(said.contains("--seal-key-file (LARDER_SEAL_KEY_FILE)"), "{said}");
+        assert!(
+            said.contains("--seal-key-file (LARDER_SEAL_KEY_FILE)"),
+            "{said}"
+        );
         assert!(said.contains(&named) && !said.contains("hush"), "{said}");
     }
     Ok(())
