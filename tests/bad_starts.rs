@@ -82,6 +82,26 @@ async fn an_embedded_seam_is_refused_where_it_must_not_be() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_seal_key_that_is_none_is_refused_with_its_setting_and_not_shown() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("key");
+    let named = file.display().to_string();
+    for written in [None, Some("hush")] {
+        if let Some(text) = written {
+            std::fs::write(&file, text)?;
+        }
+        let finished = refused(&["serve", "products", "--seal-key-file", &named]).await?;
+        let said = &finished.said;
+        assert!(
+            said.contains("--seal-key-file (LARDER_SEAL_KEY_FILE)"),
+            "{said}"
+        );
+        assert!(said.contains(&named) && !said.contains("hush"), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn settings_are_printed_with_their_secrets_starred() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let args = [

@@ -650,3 +650,20 @@ async fn a_value_planted_in_redis_is_found_in_redis_and_in_memory_and_repaired()
     node.replica.stop().await?;
     victim.replica.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_key_a_value_planted_in_redis_is_not_answered() -> Result<()> {
+    let (home, redis) = (Home::sqlite()?, redis::start()?);
+    let parts = || -> Result<_> {
+        let mut parts = home.parts(&Hub::new());
+        parts.remote = remote::open(&redis.url())?;
+        parts.seal = Some(larder::SealKey::new([7; 32]));
+        Ok(parts)
+    };
+    let (node, victim) = (Node::of(parts()?).await?, Node::of(parts()?).await?);
+    node.create(kettle()).await?;
+    plant(&redis.url(), &node.replica, "kettle").await?;
+    assert_eq!(title(&victim).await?, "The kettle");
+    node.replica.stop().await?;
+    victim.replica.stop().await
+}

@@ -151,7 +151,7 @@ impl Trial {
     /// Waits until the remote tier answers each process.
     async fn wait_shared(&self) -> Result<()> {
         for node in self.nodes.iter() {
-            let keys = ["any".to_owned()];
+            let keys = ["larder:any".to_owned()];
             wait_until("the remote tier", LONG, async || {
                 node.larder.remote().get(&keys).await.is_ok()
             })

@@ -21,6 +21,9 @@ pub enum Error {
     /// A rate limit makes no sense.
     #[error(transparent)]
     Limit(#[from] larder_limit::Error),
+    /// There is no key where one was expected.
+    #[error(transparent)]
+    Seal(#[from] larder_runtime::config::NoSealKey),
     /// The remote tier's address makes no sense.
     #[error("--remote (REDIS_URL) cannot be used")]
     Remote(#[source] larder::remote::Error),

@@ -141,6 +141,7 @@ impl Parts {
     ) -> Result<Self, Error> {
         let remote = remote::open(common.seams.remote.expose()).map_err(Error::Remote)?;
         let mut parts = Self::new(remote, common.seams.database.clone());
+        parts.seal = common.sealing.key()?.map(SealKey::new);
         parts.timing.compare_every = common.upkeep.compare_every();
         parts.timing.warm_for(common.upkeep.warm());
         Ok(Self {

@@ -15,12 +15,14 @@ mod guarding;
 mod limiting;
 mod network;
 mod quota;
+mod sealing;
 
 pub use address::{Address, Secret};
 pub use guarding::{Certificates, Guarding, Name, NotName, Operators};
 pub use limiting::{Away, Limiting, Trusted};
 pub use network::{Network, NotNetwork};
 pub use quota::{NotQuota, Quota};
+pub use sealing::{NoSealKey, Sealing};
 
 /// Settings that contradict each other or what is there.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -62,6 +64,9 @@ pub struct Common {
     /// How often somebody may ask.
     #[command(flatten)]
     pub limiting: Limiting,
+    /// What its entries and hints are sealed with.
+    #[command(flatten)]
+    pub sealing: Sealing,
     /// What it logs.
     #[command(flatten)]
     pub logging: Logging,
@@ -280,8 +285,8 @@ impl Common {
             .line("warm-seconds", self.upkeep.warm_seconds);
         let shown = self.certificates.show(shown);
         let shown = self.operators.show(self.guarding.show(shown));
-        self.limiting
-            .show(shown)
+        self.sealing
+            .show(self.limiting.show(shown))
             .line("log-format", word(self.logging.log_format))
             .line("log", &self.logging.log)
     }
