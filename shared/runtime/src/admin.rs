@@ -124,7 +124,11 @@ impl Admin {
             Some(access) => {
                 access.watch(tasks);
                 let guard = move |request, next: Next| access.clone().guard(request, next);
-                self.grpc.route_layer(from_fn(guard))
+                match self.grpc.has_routes() {
+                    true => self.grpc.route_layer(from_fn(guard)),
+                    // A layer of no routes is a panic.
+                    false => self.grpc,
+                }
             }
         };
         let routes = Router::new()

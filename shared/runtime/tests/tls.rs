@@ -1,20 +1,20 @@
 //! TLS over real connections: who gets in, who does not, and what changes while calls go on.
 
 mod echo;
-mod pki;
 
 use bytes::Bytes;
 use echo::{Echo, SOON, call};
 use larder_runtime::callers::Callers;
 use larder_runtime::client::{Client, Limits as ClientLimits};
-use larder_runtime::config::Name;
+use larder_runtime::config::{Certificates, Name};
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::{Limits, Server};
 use larder_runtime::tasks::Tasks;
 use larder_runtime::tls::Tls;
-use pki::{Authority, nobody, tls};
+use larder_testkit::pki::Authority;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -28,6 +28,35 @@ const POLICY: Policy = Policy {
     others: &[SAY],
     changes: &[],
 };
+
+fn files(folder: &Path) -> Certificates {
+    Certificates {
+        tls_cert: Some(folder.join("cert")),
+        tls_key: Some(folder.join("key")),
+        tls_ca: Some(folder.join("ca")),
+    }
+}
+
+fn tls(folder: &Path) -> Tls {
+    let tls = Tls::open(&files(folder)).expect("usable");
+    tls.expect("named")
+}
+
+/// Whoever has this name.
+fn of(authority: &Authority, name: &str) -> Tls {
+    tls(authority.folder(name).expect("files").path())
+}
+
+/// Whoever believes this CA and has nothing to show.
+fn nobody(authority: &Authority) -> Tls {
+    let folder = authority.folder("nobody").expect("files");
+    let certificates = Certificates {
+        tls_ca: Some(folder.path().join("ca")),
+        ..Certificates::default()
+    };
+    let tls = Tls::open(&certificates).expect("usable");
+    tls.expect("named")
+}
 
 /// An echo that speaks TLS and may be called by these.
 async fn serve(tls: Tls, callers: &[&str]) -> (SocketAddr, Tasks) {
@@ -69,10 +98,10 @@ fn code(outcome: Result<Bytes, Status>) -> Code {
 
 #[tokio::test]
 async fn only_callers_with_a_good_certificate_who_are_named_get_in() {
-    let authority = Authority::new();
-    let (address, _) = serve(authority.tls("echo"), &["front"]).await;
-    assert_eq!(code(say(address, &authority.tls("front")).await), Code::Ok);
-    let other = authority.tls("other");
+    let authority = Authority::new().expect("a CA");
+    let (address, _) = serve(of(&authority, "echo"), &["front"]).await;
+    assert_eq!(code(say(address, &of(&authority, "front")).await), Code::Ok);
+    let other = of(&authority, "other");
     assert_eq!(code(say(address, &other).await), Code::PermissionDenied);
     assert_eq!(
         code(say(address, &nobody(&authority)).await),
@@ -80,19 +109,23 @@ async fn only_callers_with_a_good_certificate_who_are_named_get_in() {
     );
 
     // Believes the server, and shows what another CA signed, or what has expired.
-    let folder = Authority::new().folder("front");
-    std::fs::write(folder.path().join("ca"), &authority.pem).expect("written");
+    let folder = Authority::new()
+        .expect("a CA")
+        .folder("front")
+        .expect("files");
+    std::fs::write(folder.path().join("ca"), authority.pem()).expect("written");
     assert_eq!(
         code(say(address, &tls(folder.path())).await),
         Code::Unavailable
     );
-    authority.write(folder.path(), "front", true);
+    let expired = authority.write_expired(folder.path(), "front");
+    expired.expect("files");
     assert_eq!(
         code(say(address, &tls(folder.path())).await),
         Code::Unavailable
     );
     // Does not believe the server.
-    let stranger = Authority::new().tls("front");
+    let stranger = of(&Authority::new().expect("a CA"), "front");
     assert_eq!(code(say(address, &stranger).await), Code::Unavailable);
     let plain = Client::new(
         "--echo",
@@ -105,21 +138,21 @@ async fn only_callers_with_a_good_certificate_who_are_named_get_in() {
 
 #[tokio::test]
 async fn nobody_gets_in_where_nobody_is_named() {
-    let authority = Authority::new();
-    let (address, _) = serve(authority.tls("echo"), &[]).await;
-    let outcome = say(address, &authority.tls("front")).await;
+    let authority = Authority::new().expect("a CA");
+    let (address, _) = serve(of(&authority, "echo"), &[]).await;
+    let outcome = say(address, &of(&authority, "front")).await;
     assert_eq!(code(outcome), Code::PermissionDenied);
 }
 
 #[tokio::test]
 async fn silent_callers_keep_nobody_waiting() {
-    let authority = Authority::new();
-    let (address, _) = serve(authority.tls("echo"), &["front"]).await;
+    let authority = Authority::new().expect("a CA");
+    let (address, _) = serve(of(&authority, "echo"), &["front"]).await;
     let mut silent = Vec::new();
     for _ in 0..600 {
         silent.push(TcpStream::connect(address).await.expect("a connection"));
     }
-    let (front, began) = (authority.tls("front"), Instant::now());
+    let (front, began) = (of(&authority, "front"), Instant::now());
     assert_eq!(code(say(address, &front).await), Code::Ok);
     // Sooner than the time that the silent have.
     assert!(
@@ -131,8 +164,11 @@ async fn silent_callers_keep_nobody_waiting() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
-    let first = Authority::new();
-    let (server, front) = (first.folder("echo"), first.folder("front"));
+    let first = Authority::new().expect("a CA");
+    let (server, front) = (
+        first.folder("echo").expect("files"),
+        first.folder("front").expect("files"),
+    );
     let tasks = Tasks::new();
     let (own, caller) = (tls(server.path()), tls(front.path()));
     caller.watch_every(Duration::from_millis(20), &tasks);
@@ -159,8 +195,8 @@ async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
         }
     });
     // Another CA comes: first everybody believes both, then everybody shows the new one.
-    let second = Authority::new();
-    let both = format!("{}{}", first.pem, second.pem);
+    let second = Authority::new().expect("a CA");
+    let both = format!("{}{}", first.pem(), second.pem());
     let believed = [server.path(), front.path()];
     let wait = async |count: &str| {
         let changed = async || reloads(&own) == count && reloads(&caller) == count;
@@ -170,7 +206,10 @@ async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
         std::fs::write(folder.join("ca"), &both).expect("written");
     }
     wait("1").await.expect("read");
-    let fresh = [second.folder("echo"), second.folder("front")];
+    let fresh = [
+        second.folder("echo").expect("files"),
+        second.folder("front").expect("files"),
+    ];
     for (folder, fresh) in believed.into_iter().zip(&fresh) {
         // As Kubernetes does it, all files change at one stroke as far as anybody sees.
         std::fs::copy(fresh.path().join("key"), folder.join("key")).expect("written");
@@ -180,8 +219,8 @@ async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
     tasks.close(SOON).await.expect("closed");
     assert!(load.await.expect("no call failed") > 0);
     // What was shown before is believed by those only who believe the first CA.
-    std::fs::write(server.path().join("ca"), &second.pem).expect("written");
-    let gone = async || code(say(address, &first.tls("front")).await) != Code::Ok;
+    std::fs::write(server.path().join("ca"), second.pem()).expect("written");
+    let gone = async || code(say(address, &of(&first, "front")).await) != Code::Ok;
     larder_testkit::wait_until("the first CA is believed no more", SOON, gone)
         .await
         .expect("gone");
@@ -189,8 +228,8 @@ async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
 
 #[tokio::test]
 async fn a_broken_file_leaves_what_was_there_and_is_counted_once() {
-    let authority = Authority::new();
-    let server = authority.folder("echo");
+    let authority = Authority::new().expect("a CA");
+    let server = authority.folder("echo").expect("files");
     let own = tls(server.path());
     let (address, _) = serve(own.clone(), &["front"]).await;
     std::fs::write(server.path().join("cert"), "no certificate").expect("written");
@@ -201,8 +240,8 @@ async fn a_broken_file_leaves_what_was_there_and_is_counted_once() {
     larder_testkit::wait_until("a failure", SOON, failed)
         .await
         .expect("counted");
-    assert_eq!(code(say(address, &authority.tls("front")).await), Code::Ok);
-    let error = Tls::open(&pki::files(server.path())).expect_err("broken");
+    assert_eq!(code(say(address, &of(&authority, "front")).await), Code::Ok);
+    let error = Tls::open(&files(server.path())).expect_err("broken");
     assert!(
         error
             .to_string()

@@ -6,7 +6,7 @@
 //! In reading order: [`process`] (a child that cannot outlive the test), [`redis`] and
 //! [`postgres`] (servers made of it), [`sentinel`] and [`cluster`] (many of them), [`proxy`] (a bad
 //! network on demand), [`history`] (the judge of what was read and written meanwhile), [`http`] (requests as bytes),
-//! [`data`].
+//! [`data`], [`pki`] (certificates).
 //!
 //! What a test needs and the machine does not have is an error that says what to install; a
 //! test never passes because it silently did nothing.
@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod data;
 pub mod history;
 pub mod http;
+pub mod pki;
 pub mod port;
 pub mod postgres;
 pub mod process;
