@@ -125,6 +125,8 @@ impl Pair {
             limits: Limits::default(),
             rates: None,
             pages: Default::default(),
+            tls: None,
+            access: larder_gateway::access(&Default::default(), None)?,
         };
         let gateway = tokio::spawn(Gateway::on(http, admin, parts).serve(std::future::pending()));
         Ok(Self {

@@ -7,6 +7,7 @@
 //!
 //! Owns the `.proto` files. Touches nothing of ours.
 
+pub mod callers;
 mod framed;
 mod raw;
 

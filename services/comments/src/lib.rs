@@ -16,6 +16,7 @@ pub mod caching;
 pub mod crowd;
 pub mod listing;
 pub mod model;
+pub mod process;
 pub mod rpc;
 pub mod sample;
 pub mod store;

@@ -1,47 +1,17 @@
 //! The comments service as a process.
 
-use anyhow::Result;
 use clap::Parser;
-use larder_comments::crowd;
-use larder_comments::{ADMIN_PORT, Comments, GRPC_PORT, PROFILES};
-use larder_host::{Parts, asked_to_end};
-use larder_runtime::client::{self, Client};
-use larder_runtime::config::Common;
-use larder_runtime::telemetry;
+use larder_comments::process::Settings;
 
 /// The comments service: what people say about products.
 #[derive(Parser)]
 #[command(version)]
 struct Config {
     #[command(flatten)]
-    common: Common,
-    /// Where the profiles are: `http://host:port` of each replica, separated by commas.
-    #[arg(long, env = "PROFILES_ADDR", value_name = "URLS", default_value = PROFILES)]
-    profiles: String,
-    /// From how many followers on somebody's comment has its page made ready in every replica
-    /// before they ask for it; 0 for never.
-    #[arg(long, env = "LARDER_CROWD_FOLLOWERS", value_name = "COUNT", default_value_t = crowd::FOLLOWERS)]
-    crowd_followers: u64,
+    settings: Settings,
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let Config {
-        common,
-        profiles,
-        crowd_followers,
-    } = Config::parse();
-    common.seams.check()?;
-    let limits = client::Limits::default();
-    let client = Client::new("--profiles (PROFILES_ADDR)", &profiles, limits)?;
-    if common.print_config {
-        let shown = common.shown(GRPC_PORT, ADMIN_PORT);
-        let shown = shown.line("profiles", profiles);
-        print!("{}", shown.line("crowd-followers", crowd_followers));
-        return Ok(());
-    }
-    telemetry::init(&common.logging)?;
-    let comments = Comments::new(client).crowd_followers(crowd_followers);
-    let parts = Parts::of(&common, GRPC_PORT, ADMIN_PORT)?;
-    Ok(larder_host::run(comments, parts, asked_to_end()).await?)
+async fn main() -> anyhow::Result<()> {
+    Config::parse().settings.run().await
 }

@@ -10,6 +10,8 @@ use larder_proto::products::v1::product_service_client::ProductServiceClient;
 use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
 use larder_proto::reports::v1::report_service_client::ReportServiceClient;
 use larder_runtime::client::{self, Client, Limits, may_try_again};
+use larder_runtime::tls::Tls;
+use larder_runtime::token::Token;
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -120,12 +122,22 @@ impl Backends {
     /// The way to these. They are connected when they are first needed. Must be called on a tokio
     /// runtime.
     pub fn new(addresses: &Addresses) -> Result<Self, client::Error> {
+        Self::over(addresses, None, None)
+    }
+
+    /// The same, where addresses may be https. The token opens their caches to hooks where nobody is
+    /// known by a certificate.
+    pub fn over(
+        addresses: &Addresses,
+        tls: Option<&Tls>,
+        token: Option<Token>,
+    ) -> Result<Self, client::Error> {
         let way = |setting, addresses: &str, call| {
             let limits = Limits {
                 call,
                 ..Limits::default()
             };
-            Client::new(setting, addresses, limits)
+            Client::over(setting, addresses, limits, tls)
         };
         let profiles = way("--profiles (PROFILES_ADDR)", &addresses.profiles, CALL)?;
         let products = way("--products (PRODUCTS_ADDR)", &addresses.products, CALL)?;
@@ -143,7 +155,7 @@ impl Backends {
             comments: CommentServiceClient::new(comments.clone()),
             reports: ReportServiceClient::new(reports.clone()),
             clients: [profiles, products, comments, reports],
-            caches,
+            caches: caches.map(|cache| cache.showing(token.clone())),
         })
     }
 

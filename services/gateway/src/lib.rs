@@ -18,6 +18,7 @@ pub mod layers;
 pub mod metrics;
 pub mod pages;
 pub mod problem;
+pub mod process;
 pub mod routes;
 mod serve;
 pub mod settings;
@@ -27,11 +28,15 @@ use backends::Backends;
 use hooks::Hooks;
 use larder::Larder;
 use larder::remote::Remote;
+use larder_proto::callers;
+use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
-use larder_runtime::config::Secret;
+use larder_runtime::config::{Operators, Secret};
+use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
 use larder_runtime::tasks::Tasks;
+use larder_runtime::tls::Tls;
 use metrics::Metrics;
 use pages::Pages;
 use std::io;
@@ -43,6 +48,16 @@ use tokio::net::TcpListener;
 pub const HTTP_PORT: u16 = 8080;
 /// The admin port, unless something else is said.
 pub const ADMIN_PORT: u16 = 9501;
+
+/// Who may look into a gateway and change what is cached, over its admin port.
+pub fn access(operators: &Operators, tls: Option<&Tls>) -> Result<Access, access::Error> {
+    let policy = Policy {
+        known: callers::KNOWN,
+        others: callers::OTHERS,
+        changes: callers::CHANGES,
+    };
+    Access::open(operators, tls, policy)
+}
 
 /// What the gateway is made of, beside its ports.
 pub struct Parts {
@@ -58,6 +73,10 @@ pub struct Parts {
     pub rates: Option<larder_limit::Limits>,
     /// How pages name themselves, and how long others may keep them.
     pub pages: pages::Settings,
+    /// By what it is known to the services, and at its admin port.
+    pub tls: Option<Tls>,
+    /// Who may do what at its admin port: see [`access`](crate::access()).
+    pub access: Access,
 }
 
 /// What handlers reach: `axum::extract::State` of every route. Clones share everything.
@@ -81,6 +100,7 @@ pub struct Gateway {
     routes: Router,
     limits: Limits,
     rates: Option<larder_limit::Limits>,
+    tls: Option<Tls>,
 }
 
 impl Gateway {
@@ -102,13 +122,14 @@ impl Gateway {
         let routes = layers::stack(routes, &state, &metrics, parts.limits, rates);
         Self {
             http,
-            admin: Admin::on(admin, &readiness),
+            admin: Admin::on(admin, &readiness).guarded(parts.tls.clone(), parts.access),
             readiness,
             routes: routes.with_state(state),
             metrics,
             pages,
             limits: parts.limits,
             rates: parts.rates,
+            tls: parts.tls,
         }
     }
 
@@ -131,12 +152,16 @@ impl Gateway {
     /// [`larder_runtime::server::Server::serve`].
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let (tasks, metrics, pages) = (Tasks::new(), self.metrics, self.pages);
-        let rates = self.rates;
+        let (rates, tls) = (self.rates, self.tls);
+        if let Some(tls) = &tls {
+            tls.watch(&tasks);
+        }
         let rates = move || rates.as_ref().map(larder_limit::Limits::render);
         self.admin
             .collect(move || metrics.render())
             .collect(move || pages.press().render())
             .collect(move || rates().unwrap_or_default())
+            .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
             .start(&tasks);
         serve::serve(
             self.http,

@@ -6,10 +6,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use larder::remote::{self, Remote};
 use larder_runtime::config::{
-    Address, Embedded, Limiting, Logging, Secret, Serving, Shown, listen_address,
+    Address, Certificates, Embedded, Limiting, Logging, Operators, Secret, Serving, Shown,
+    listen_address,
 };
 use larder_runtime::listen::{self, listen};
 use larder_runtime::server::Limits;
+use larder_runtime::tls::Tls;
+use larder_runtime::token::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -41,6 +44,10 @@ pub struct Settings {
     /// What it offers, and to whom.
     #[command(flatten)]
     pub options: Options,
+    /// By what it is known to the services and at its admin port, and whom it believes. Its HTTP is
+    /// without TLS, which ends at the proxy in front.
+    #[command(flatten)]
+    pub certificates: Certificates,
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
@@ -71,6 +78,10 @@ pub struct Options {
     /// How pages name themselves, and how long others may keep them.
     #[command(flatten)]
     pub pages: pages::Settings,
+    /// Who may do what at the admin port. Where the gateway has no certificate to show, it shows the
+    /// token to the services when it has their caches drop something.
+    #[command(flatten)]
+    pub operators: Operators,
 }
 
 /// Where the gateway listens.
@@ -125,14 +136,25 @@ impl Options {
         }
     }
 
+    /// The way to services at these addresses, with what there is to show them.
+    pub fn backends(&self, addresses: &Addresses, tls: Option<&Tls>) -> Result<Backends> {
+        let file = self.operators.admin_token_file.as_deref();
+        let file = file.filter(|_| !tls.is_some_and(Tls::shows_itself));
+        let token = file.map(Token::open).transpose()?;
+        Ok(Backends::over(addresses, tls, token)?)
+    }
+
     /// The parts of a gateway with these; an error where a rate is none.
     pub fn parts(
         &self,
         backends: Backends,
+        tls: Option<Tls>,
         remote: Arc<dyn Remote>,
         limits: Limits,
     ) -> Result<Parts> {
         Ok(Parts {
+            access: crate::access(&self.operators, tls.as_ref())?,
+            tls,
             backends,
             rates: rates(&self.limiting, &remote)?,
             remote,
@@ -146,6 +168,7 @@ impl Options {
     pub fn shown(&self, shown: Shown, http: SocketAddr) -> Shown {
         let secret = self.hook_secret.as_ref();
         let secret = secret.map_or_else(String::new, Secret::to_string);
+        let shown = self.operators.show(shown);
         self.limiting
             .show(shown)
             .line("hook-secret", secret)
@@ -168,7 +191,8 @@ impl Settings {
             );
         }
         self.options.check()?;
-        Backends::new(&self.services)?;
+        let tls = Tls::open(&self.certificates)?;
+        self.options.backends(&self.services, tls.as_ref())?;
         Ok(())
     }
 
@@ -177,8 +201,10 @@ impl Settings {
     pub fn parts(&self) -> Result<Parts> {
         let remote = remote::open(self.remote.expose());
         let remote = remote.context("--remote (REDIS_URL) cannot be used")?;
-        let (backends, limits) = (Backends::new(&self.services)?, self.serving.limits());
-        self.options.parts(backends, remote, limits)
+        let tls = Tls::open(&self.certificates)?;
+        let backends = self.options.backends(&self.services, tls.as_ref())?;
+        let limits = self.serving.limits();
+        self.options.parts(backends, tls, remote, limits)
     }
 
     /// The settings as they are understood; the ports are the defaults.
@@ -197,6 +223,7 @@ impl Settings {
             .line("reports", &self.services.reports)
             .line("reports-admin", &self.services.reports_admin)
             .line("remote", &self.remote);
+        let shown = self.certificates.show(shown);
         let shown = self.options.shown(shown, http);
         shown
             .line("embedded", word(format!("{:?}", self.embedded)))

@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod launch;
 pub mod listing;
 pub mod model;
+pub mod process;
 pub mod rpc;
 pub mod sample;
 pub mod store;

@@ -1,29 +1,17 @@
 //! The products service as a process.
 
-use anyhow::Result;
 use clap::Parser;
-use larder_host::{Parts, asked_to_end};
-use larder_products::{ADMIN_PORT, GRPC_PORT, Products};
-use larder_runtime::config::Common;
-use larder_runtime::telemetry;
+use larder_products::process::Settings;
 
 /// The products service: what is for sale.
 #[derive(Parser)]
 #[command(version)]
 struct Config {
     #[command(flatten)]
-    common: Common,
+    settings: Settings,
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let Config { common } = Config::parse();
-    common.seams.check()?;
-    if common.print_config {
-        print!("{}", common.shown(GRPC_PORT, ADMIN_PORT));
-        return Ok(());
-    }
-    telemetry::init(&common.logging)?;
-    let parts = Parts::of(&common, GRPC_PORT, ADMIN_PORT)?;
-    Ok(larder_host::run(Products, parts, asked_to_end()).await?)
+async fn main() -> anyhow::Result<()> {
+    Config::parse().settings.run().await
 }

@@ -8,6 +8,7 @@
 
 pub mod caching;
 pub mod model;
+pub mod process;
 pub mod rpc;
 pub mod sample;
 pub mod store;

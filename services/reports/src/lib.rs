@@ -16,6 +16,7 @@
 pub mod caching;
 pub mod csv;
 pub mod model;
+pub mod process;
 pub mod recording;
 pub mod region;
 pub mod report;

@@ -13,8 +13,11 @@ mod watch;
 
 use crate::output::Output;
 use clap::{Args, Subcommand};
-use larder_runtime::config::{Logging, Shown};
-use replicas::Replicas;
+use larder_runtime::config::{Certificates, Logging, Shown};
+use larder_runtime::tls::Tls;
+use larder_runtime::token::Token;
+use replicas::{Keys, Replicas};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use check::Inconsistent;
@@ -43,6 +46,17 @@ pub struct Settings {
         global = true
     )]
     port_offset: u16,
+    /// What is shown to replicas whose admin ports speak TLS, `https://host:port`.
+    #[command(flatten)]
+    certificates: Certificates,
+    /// The file of the token that the replicas were told of.
+    #[arg(
+        long,
+        env = "LARDER_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    admin_token_file: Option<PathBuf>,
     /// Milliseconds that a replica may take to answer.
     #[arg(
         long,
@@ -88,9 +102,19 @@ enum Command {
 impl Settings {
     /// The settings as they are understood.
     pub fn shown(&self) -> Shown {
-        Shown::default()
+        let shown = Shown::default()
             .line("admin", self.admin.join(","))
-            .line("port-offset", self.port_offset)
+            .line("port-offset", self.port_offset);
+        let token = self
+            .admin_token_file
+            .as_deref()
+            .map(std::path::Path::display);
+        self.certificates
+            .show(shown)
+            .line(
+                "admin-token-file",
+                token.map_or("none".to_owned(), |token| token.to_string()),
+            )
             .line("timeout-ms", self.timeout_ms)
             .line("output", format!("{:?}", self.output).to_lowercase())
             .line("log", &self.logging.log)
@@ -100,7 +124,15 @@ impl Settings {
 /// Asks what was to be asked.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let limit = Duration::from_millis(settings.timeout_ms);
-    let replicas = Replicas::find(&settings.admin, settings.port_offset, limit).await?;
+    let keys = Keys {
+        tls: Tls::open(&settings.certificates)?,
+        token: settings
+            .admin_token_file
+            .as_deref()
+            .map(Token::open)
+            .transpose()?,
+    };
+    let replicas = Replicas::find(&settings.admin, settings.port_offset, limit, &keys).await?;
     let output = settings.output;
     match settings.command {
         Command::Stats(asked) => stats::stats(&replicas, asked, output).await,

@@ -2,7 +2,7 @@
 
 use crate::services::{Kind, Ports, Running};
 use larder::remote::Remote;
-use larder_gateway::backends::{Addresses, Backends};
+use larder_gateway::backends::Addresses;
 use larder_gateway::settings::Options;
 use larder_gateway::{ADMIN_PORT, Gateway, HTTP_PORT};
 use larder_runtime::listen::listen;
@@ -33,12 +33,12 @@ impl Front {
         options: &Options,
         limits: Limits,
     ) -> anyhow::Result<Self> {
-        let backends = Backends::new(&addresses(running))?;
+        let backends = options.backends(&addresses(running), None)?;
         let (http, admin) = (
             take(ports, HTTP_PORT).await?,
             take(ports, ADMIN_PORT).await?,
         );
-        let gateway = Gateway::on(http, admin, options.parts(backends, remote, limits)?);
+        let gateway = Gateway::on(http, admin, options.parts(backends, None, remote, limits)?);
         let (http, admin) = (gateway.http_address()?, gateway.admin_address()?);
         let (readiness, tasks) = (gateway.readiness(), Tasks::new());
         let stop = tasks.stopping().clone().cancelled_owned();

@@ -3,21 +3,25 @@
 //! Owns no logic of the services: [`up`] starts them side by side in this process, [`load`] and
 //! [`import`] have them fill their databases, [`replay`] drives them from outside, as any client
 //! would, and holds what they answer against what they promise, [`bench`] measures what their
-//! caches bring, and [`cache`] asks these caches. Reading order: [`services`] is what the suite
+//! caches bring, and [`cache`] asks these caches. For containers, [`serve`] runs one service by
+//! itself, [`migrate`] prepares the databases, and [`healthcheck`] asks whether a process is ready. Reading order: [`services`] is what the suite
 //! consists of, and everything else follows the command line.
 
 mod bench;
 mod cache;
 mod chance;
 mod front;
+mod healthcheck;
 mod history;
 mod import;
 mod load;
+mod migrate;
 mod output;
 mod prepare;
 mod progress;
 mod replay;
 mod scrape;
+mod serve;
 mod services;
 mod target;
 mod trace;
@@ -55,6 +59,12 @@ enum Command {
     Replay(replay::Settings),
     /// Looks at the caches of a running suite, corrects them, and watches them.
     Cache(cache::Settings),
+    /// Runs one service as a process of its own, as its own binary does.
+    Serve(serve::Settings),
+    /// Brings the services' tables up to date, and ends.
+    Migrate(migrate::Settings),
+    /// Asks a process of this machine whether it is ready.
+    Healthcheck(healthcheck::Settings),
 }
 
 fn main() -> ExitCode {
@@ -78,7 +88,9 @@ fn run() -> anyhow::Result<()> {
         print!("{settings}");
         return Ok(());
     }
-    telemetry::init(command.logging())?;
+    if let Some(logging) = command.logging() {
+        telemetry::init(logging)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -90,6 +102,9 @@ fn run() -> anyhow::Result<()> {
             Command::Import(settings) => import::run(settings).await,
             Command::Replay(settings) => replay::run(settings).await,
             Command::Cache(settings) => cache::run(settings).await,
+            Command::Serve(settings) => serve::run(settings).await,
+            Command::Migrate(settings) => migrate::run(settings).await,
+            Command::Healthcheck(settings) => healthcheck::run(settings).await,
         }
     })
 }
@@ -109,15 +124,19 @@ fn parse() -> Cli {
 }
 
 impl Command {
-    fn logging(&self) -> &config::Logging {
-        match self {
+    /// What it logs; `None` where a service sees to that itself, whose settings are its own.
+    fn logging(&self) -> Option<&config::Logging> {
+        Some(match self {
             Self::Up(settings) => &settings.logging,
             Self::Load(settings) => &settings.logging,
             Self::Bench(settings) => &settings.logging,
             Self::Import(settings) => &settings.logging,
             Self::Replay(settings) => &settings.logging,
             Self::Cache(settings) => &settings.logging,
-        }
+            Self::Migrate(settings) => &settings.logging,
+            Self::Healthcheck(settings) => &settings.logging,
+            Self::Serve(_) => return None,
+        })
     }
 
     /// The settings as they are understood, if that is what was asked for.
@@ -129,6 +148,9 @@ impl Command {
             Self::Import(settings) => settings.print_config.then(|| settings.shown()),
             Self::Replay(settings) => settings.print_config.then(|| settings.shown()),
             Self::Cache(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Migrate(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Healthcheck(settings) => settings.print_config.then(|| settings.shown()),
+            Self::Serve(_) => None,
         }
     }
 }

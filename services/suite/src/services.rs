@@ -13,7 +13,7 @@ use larder::remote::{self, Remote};
 use larder_gateway::settings::Options;
 use larder_host::{Host, Parts, Port, Service, database_url};
 use larder_reports::Reports;
-use larder_runtime::config::{Address, Upkeep};
+use larder_runtime::config::{Address, Operators, Upkeep};
 use larder_runtime::readiness::Readiness;
 use larder_runtime::tasks::Tasks;
 use larder_runtime::{client, listen, server};
@@ -99,6 +99,8 @@ pub struct Suite {
     tasks: Tasks,
     limits: server::Limits,
     caching: Caching,
+    /// Who may look into the replicas.
+    operators: Operators,
     /// See [`Upkeep`].
     compare_every: Option<Duration>,
     /// See [`Upkeep`].
@@ -147,6 +149,7 @@ impl Suite {
         let mut suite = Self::empty(limits);
         suite.compare_every = upkeep.compare_every();
         suite.warm = upkeep.warm();
+        suite.operators = gateway.operators.clone();
         let all = [
             Kind::Profiles,
             Kind::Products,
@@ -186,6 +189,7 @@ impl Suite {
             tasks: Tasks::new(),
             limits,
             caching: Caching::default(),
+            operators: Operators::default(),
             compare_every: None,
             warm: None,
             failed,
@@ -290,6 +294,7 @@ impl Suite {
                 if let Some(namespace) = &self.caching.namespace {
                     parts.namespace.clone_from(namespace);
                 }
+                parts.operators = self.operators.clone();
                 parts.timing.compare_every = self.compare_every;
                 parts.timing.warm_for(self.warm);
                 (parts.grpc, parts.admin) = ports.of(kind, replica).await?;

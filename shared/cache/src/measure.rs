@@ -232,4 +232,46 @@ mod tests {
         }
         assert_eq!(sample.shards.unwrap().len(), LEAST_KEYS);
     }
+
+    /// Nanoseconds of each call, in the quickest of many short runs: what others do on the same
+    /// machine only ever adds.
+    fn quickest(mut call: impl FnMut(u64)) -> f64 {
+        const CALLS: u64 = 2_000;
+        let run = |run: u64| {
+            let began = std::time::Instant::now();
+            for n in 0..CALLS {
+                call(run * CALLS + n);
+            }
+            began.elapsed().as_nanos() as f64 / CALLS as f64
+        };
+        (0..if cfg!(debug_assertions) { 3 } else { 2_000 })
+            .map(run)
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    /// Prints what a read pays and what samples cost in a second at the most:
+    /// `cargo test --release -p larder --lib priced -- --nocapture`.
+    #[test]
+    fn the_sample_stays_full_while_it_is_priced() {
+        let hasher = foldhash::quality::FixedState::default();
+        // As many keys as the sample has room for, so that none is let go at once.
+        let key = |n: u64| hasher.hash_one(n) % shards::KEYS as u64;
+        let measure = Measure::new(64 << 20, Arc::default());
+        measure.threshold.store(0, Ordering::Relaxed);
+        let now = crate::clock::Clock::machine().now();
+        let (mut shards, mut hot) = (Shards::default(), Sketch::default());
+        let curve = quickest(|n| shards.note(hasher.hash_one(key(n)), Some(600)));
+        let seen = quickest(|n| hot.note(key(n), 1, now, |text| text.push_str("key")));
+        let passed = quickest(|n| measure.read(&key(n).to_string(), || Some(600), || now));
+        let named = quickest(|n| drop(std::hint::black_box(key(n).to_string())));
+        println!(
+            "a read that is not in the curve's sample: {:.0} ns; a read in it: {curve:.0} ns, \
+             {:.2} % of a core in a full second; a hot key's sample: {seen:.0} ns, {:.2} % of the \
+             thread that is sampled all the time",
+            passed - named,
+            curve * f64::from(BUDGET) / 1e7,
+            seen / pace::SPAN.as_nanos() as f64 * 100.0,
+        );
+        assert!(shards.len() > LEAST_KEYS, "{} keys", shards.len());
+    }
 }

@@ -18,13 +18,14 @@ pub enum OnWrite {
 /// Which entries leave when memory is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Eviction {
-    /// The least frequently used, by a sketch of recent use (TinyLFU: Einziger, Friedman and
-    /// Manes, 2017): resists scans. Where interest moves on quickly, [`Lru`](Self::Lru) hits more
-    /// often. It counts reads from when half of the capacity is taken.
-    #[default]
-    TinyLfu,
     /// The least recently used.
+    #[default]
     Lru,
+    /// The least frequently used, by a sketch of recent use (TinyLFU: Einziger, Friedman and
+    /// Manes, 2017). Resists scans: keys that are read once and never again. Where interest moves
+    /// on, and so on every trace of ours, [`Lru`](Self::Lru) hits more often. It counts reads from
+    /// when half of the capacity is taken.
+    TinyLfu,
 }
 
 /// The policy of one keyspace. Every field has a working default; durations of zero are refused
@@ -72,7 +73,7 @@ pub struct Policy {
     /// The weight of all entries in this process's memory: keys, values, and what holds them.
     /// Default 64 MiB.
     pub capacity_bytes: u64,
-    /// Which entries leave when it is full. Default [`Eviction::TinyLfu`].
+    /// Which entries leave when it is full. Default [`Eviction::Lru`].
     pub eviction: Eviction,
     /// Values above are answered and not kept, in either tier. Default 1 MiB.
     pub largest_bytes: usize,
@@ -101,7 +102,7 @@ impl Default for Policy {
             turn_wait: Duration::from_millis(250),
             lock_wait: Duration::from_secs(2),
             capacity_bytes: 64 << 20,
-            eviction: Eviction::TinyLfu,
+            eviction: Eviction::Lru,
             largest_bytes: 1 << 20,
             sampled: true,
             compress_from_bytes: 4 << 10,

@@ -87,7 +87,6 @@ async fn a_key_that_left_for_room_is_no_first_read() {
         .keyspace("tiny", support::Through(node.loader.clone()));
     let policy = larder::Policy {
         capacity_bytes: 700,
-        eviction: larder::policy::Eviction::Lru,
         ..larder::Policy::default()
     };
     let tiny = tiny.policy(policy).open().unwrap();
@@ -112,7 +111,6 @@ async fn advice_names_the_capacity_that_would_do_and_the_cause_of_the_misses() {
         .keyspace("cut", support::Through(node.loader.clone()));
     let policy = larder::Policy {
         capacity_bytes: 32 << 10,
-        eviction: larder::policy::Eviction::Lru,
         ..larder::Policy::default()
     };
     let cut = cut.policy(policy).open().unwrap();

@@ -1,7 +1,7 @@
 //! Why a service did not start, or ended.
 
 use crate::service::BoxError;
-use larder_runtime::{listen, server};
+use larder_runtime::{access, listen, server, tls};
 
 /// Why a service did not start, or ended. None of these mends itself.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,12 @@ pub enum Error {
     /// The gRPC server failed.
     #[error(transparent)]
     Server(#[from] server::Error),
+    /// Its certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// Who may call it, or look into it, makes no sense.
+    #[error(transparent)]
+    Access(#[from] access::Error),
     /// A rate limit makes no sense.
     #[error(transparent)]
     Limit(#[from] larder_limit::Error),

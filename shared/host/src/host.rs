@@ -15,10 +15,15 @@ use larder_limit::grpc::Grpc;
 use larder_proto::FILE_DESCRIPTOR_SET;
 use larder_proto::cache::v1::cache_service_server::CacheServiceServer;
 use larder_proto::cache::v1::feed_service_server::FeedServiceServer;
+use larder_proto::callers;
+use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
+use larder_runtime::callers::Callers;
+use larder_runtime::policy::Policy;
 use larder_runtime::readiness::{Gate, Readiness};
 use larder_runtime::server::Server;
 use larder_runtime::shortcut::Place;
+use larder_runtime::tls::Tls;
 use larder_wire::{Feeds, Operator};
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +34,13 @@ use tonic::server::NamedService;
 
 /// How long the cache's tasks and the database's connections may take to end, each.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Who may call what, of a service and of its admin port.
+const POLICY: Policy = Policy {
+    known: callers::KNOWN,
+    others: callers::OTHERS,
+    changes: callers::CHANGES,
+};
 
 /// A service whose ports are taken, and which does not answer yet.
 pub struct Host<S: Service> {
@@ -43,6 +55,8 @@ pub struct Host<S: Service> {
     server: Server,
     admin: Admin,
     limits: Option<Limits>,
+    tls: Option<Tls>,
+    health: Option<SocketAddr>,
     rpc: Late<S::Server>,
     feeds: Late<FeedServiceServer<Feeds>>,
     operator: Late<CacheServiceServer<Operator>>,
@@ -70,13 +84,24 @@ impl<S: Service> Host<S> {
     pub async fn bind(service: S, parts: Parts) -> Result<Self, Error> {
         let opening = Opening::of(&parts);
         let limits = limits(service.name(), &parts)?;
+        let tls = parts.tls;
+        access::check_known("--callers (LARDER_CALLERS)", &parts.callers, tls.as_ref())?;
+        let access = Access::open(&parts.operators, tls.as_ref(), POLICY)?;
         let readiness = Readiness::new();
         let gate = readiness.gate("database", "not opened yet");
         let warming = parts.timing.warm;
         let warming = warming.map(|_| readiness.gate("warming", "not begun yet"));
         let admin = Admin::on(parts.admin.take("--admin-addr").await?, &readiness);
+        let admin = admin.guarded(tls.clone(), access);
+        let health = match parts.health {
+            Some(port) => Some(port.take("--health-addr (LARDER_HEALTH_ADDR)").await?),
+            None => None,
+        };
+        let health_address = health.as_ref().and_then(|health| health.local_addr().ok());
         let grpc = parts.grpc.take("--grpc-addr").await?;
-        let server = Server::on(grpc, parts.limits, &readiness, FILE_DESCRIPTOR_SET)?;
+        let server = Server::on(grpc, parts.limits, &readiness, FILE_DESCRIPTOR_SET)?
+            .guarded(tls.clone(), Callers::new(&parts.callers, POLICY))
+            .health_on(health);
         let server = match limits.clone() {
             // The feed is how other services of ours stay fresh: it has a pace of its own.
             Some(limits) => {
@@ -99,6 +124,8 @@ impl<S: Service> Host<S> {
             server,
             admin,
             limits,
+            tls,
+            health: health_address,
             rpc,
             feeds,
             operator,
@@ -117,6 +144,11 @@ impl<S: Service> Host<S> {
         self.admin.address()
     }
 
+    /// Where health checks without TLS are, if they are anywhere.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health
+    }
+
     /// Whether it should get calls, and if not, why; for whoever runs several in one process.
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
@@ -130,7 +162,10 @@ impl<S: Service> Host<S> {
             self.opened.clone(),
             self.opening.doubt.clone(),
         );
-        let (name, limits) = (self.service.name(), self.limits);
+        let (name, limits, tls) = (self.service.name(), self.limits, self.tls);
+        if let Some(tls) = &tls {
+            tls.watch(&tasks);
+        }
         self.admin
             .collect(move || calls.render())
             .collect({
@@ -144,6 +179,7 @@ impl<S: Service> Host<S> {
             })
             .collect(move || flaws(name, doubt.flaws()))
             .collect(move || limits.as_ref().map(Limits::render).unwrap_or_default())
+            .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
             .collect({
                 let service = self.service.clone();
                 move || service.metrics()

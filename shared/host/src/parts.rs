@@ -4,7 +4,8 @@ use crate::error::Error;
 use crate::heat;
 use larder::remote::{self, Remote};
 use larder::{SealKey, Tiers};
-use larder_runtime::config::{Address, Common, Limiting};
+use larder_runtime::config::{Address, Common, Limiting, Name, Operators};
+use larder_runtime::tls::Tls;
 use larder_runtime::{listen, server, shutdown};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,14 @@ pub struct Parts {
     pub grpc: Port,
     /// The admin port.
     pub admin: Port,
+    /// The port of health checks without TLS, if there is one.
+    pub health: Option<Port>,
+    /// By what it is known, and whom it believes; without it links are plain and open.
+    pub tls: Option<Tls>,
+    /// Who may call gRPC, where callers are known by their certificates.
+    pub callers: Vec<Name>,
+    /// Who may look into it and change what is cached.
+    pub operators: Operators,
     /// The bounds of the gRPC server.
     pub limits: server::Limits,
     /// Which tiers of the cache are used.
@@ -106,6 +115,10 @@ impl Parts {
             database,
             grpc: Port::At(any),
             admin: Port::At(any),
+            health: None,
+            tls: None,
+            callers: Vec::new(),
+            operators: Operators::default(),
             limits: server::Limits::default(),
             tiers: Tiers::default(),
             limiting: Limiting::default(),
@@ -118,8 +131,14 @@ impl Parts {
     }
 
     /// As a binary was told; the ports are the defaults of this service. Opens the remote tier,
-    /// which need not be there. Must be called on a tokio runtime.
-    pub fn of(common: &Common, grpc_port: u16, admin_port: u16) -> Result<Self, Error> {
+    /// which need not be there. `tls` is of the same settings, and may be that of clients too. Must
+    /// be called on a tokio runtime.
+    pub fn of(
+        common: &Common,
+        tls: Option<Tls>,
+        grpc_port: u16,
+        admin_port: u16,
+    ) -> Result<Self, Error> {
         let remote = remote::open(common.seams.remote.expose()).map_err(Error::Remote)?;
         let mut parts = Self::new(remote, common.seams.database.clone());
         parts.timing.compare_every = common.upkeep.compare_every();
@@ -127,6 +146,10 @@ impl Parts {
         Ok(Self {
             grpc: Port::At(common.listen.grpc(grpc_port)),
             admin: Port::At(common.listen.admin(admin_port)),
+            health: common.guarding.health_addr.map(Port::At),
+            tls,
+            callers: common.guarding.callers.clone(),
+            operators: common.operators.clone(),
             limits: common.serving.limits(),
             limiting: common.limiting.clone(),
             ..parts

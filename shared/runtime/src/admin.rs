@@ -1,15 +1,21 @@
 //! The port for those who run the process: `/live`, `/ready`, `/metrics`, and gRPC services.
 
+use crate::access::Access;
+use crate::connection::Peer;
+use crate::incoming::Incoming;
 use crate::listen;
 use crate::readiness::Readiness;
 use crate::server;
 use crate::tasks::Tasks;
+use crate::tls::{Purpose, Tls};
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
+use axum::serve::IncomingStream;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +34,9 @@ pub struct Admin {
     readiness: Readiness,
     collectors: Vec<Collector>,
     more: Router,
+    grpc: Router,
+    tls: Option<Tls>,
+    access: Option<Access>,
 }
 
 impl Admin {
@@ -44,12 +53,35 @@ impl Admin {
             readiness: readiness.clone(),
             collectors: Vec::new(),
             more: Router::new(),
+            grpc: Router::new(),
+            tls: None,
+            access: None,
         }
     }
 
     /// The address that it listens on.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Whether only this machine can reach it.
+    fn is_local(&self) -> bool {
+        let address = self.address();
+        address.is_ok_and(|address| address.ip().is_loopback())
+    }
+
+    /// Speaks TLS, if there is a certificate for it, and takes gRPC calls of those only who have
+    /// access. Whoever adds routes that change something asks the same [`Access`].
+    #[must_use]
+    pub fn guarded(mut self, tls: Option<Tls>, access: Access) -> Self {
+        self.tls = tls;
+        self.access = Some(access.of_port(self.is_local()));
+        self
+    }
+
+    /// Who has access, for routes that are added: asked in the same way as for gRPC.
+    pub fn access(&self) -> Option<Access> {
+        self.access.clone()
     }
 
     /// Adds to `/metrics`.
@@ -67,7 +99,7 @@ impl Admin {
     }
 
     /// Adds a gRPC service, with reflection of it; `descriptors` are the contracts.
-    pub fn grpc<S>(self, service: S, descriptors: &'static [u8]) -> Result<Self, server::Error>
+    pub fn grpc<S>(mut self, service: S, descriptors: &'static [u8]) -> Result<Self, server::Error>
     where
         S: Service<http::Request<Body>, Error = Infallible, Response: IntoResponse, Future: Send>
             + NamedService
@@ -79,23 +111,31 @@ impl Admin {
     {
         let routes = Routes::new(service);
         let routes = server::described(routes, descriptors, &[S::NAME])?;
-        Ok(self.merge(routes.into_axum_router()))
+        self.grpc = self.grpc.merge(routes.into_axum_router());
+        Ok(self)
     }
 
     /// Answers until the tasks are closed.
     pub fn start(self, tasks: &Tasks) {
         let collectors: Arc<[Collector]> = self.collectors.into();
         let readiness = self.readiness;
+        let grpc = match self.access {
+            None => self.grpc,
+            Some(access) => {
+                access.watch(tasks);
+                let guard = move |request, next: Next| access.clone().guard(request, next);
+                self.grpc.route_layer(from_fn(guard))
+            }
+        };
         let routes = Router::new()
             .route("/live", get(async || "live\n"))
             .route("/ready", get(async move || ready(&readiness)))
             .route("/metrics", get(async move || metrics(&collectors)))
-            .merge(self.more);
+            .merge(self.more)
+            .merge(grpc)
+            .into_make_service_with_connect_info::<Peer>();
         let stopping = tasks.stopping().clone();
-        let listener = self.listener.tap_io(|stream| {
-            // Without it answers are late, not wrong.
-            _ = stream.set_nodelay(true);
-        });
+        let listener = Incoming::on(self.listener, Purpose::Admin, self.tls.as_ref(), tasks);
         tasks.spawn("admin", async move {
             let served = axum::serve(listener, routes)
                 .with_graceful_shutdown(async move { stopping.cancelled().await })
@@ -104,6 +144,12 @@ impl Admin {
                 tracing::error!(error = %error, "the admin port is gone");
             }
         });
+    }
+}
+
+impl Connected<IncomingStream<'_, Incoming>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
+        stream.remote_addr().clone()
     }
 }
 

@@ -26,8 +26,11 @@ mod resolve;
 pub use resolve::{Resolve, System};
 
 use crate::tasks::Tasks;
+use crate::tls::{self, Dial, Tls};
+use crate::token::Token;
 use crate::{deadline, status};
 use failure::Failure;
+use http::header::AUTHORIZATION;
 use kept::Kept;
 use peer::{Around, Peer};
 use peers::Peers;
@@ -68,6 +71,15 @@ pub enum Error {
         /// The address.
         address: String,
     },
+    /// One asks for TLS, and there is nobody to believe.
+    #[error("{setting}")]
+    Untrusted {
+        /// The setting that has it.
+        setting: &'static str,
+        /// The address, and what is missing.
+        #[source]
+        source: tls::Untrusted,
+    },
 }
 
 /// The bounds of calls.
@@ -102,6 +114,8 @@ impl Default for Limits {
 pub struct Client {
     way: Arc<Way>,
     limits: Limits,
+    /// Shown with every call.
+    token: Option<Token>,
 }
 
 struct Way {
@@ -121,7 +135,18 @@ impl Client {
     /// connected when they are first needed. `setting` is the one that holds them, for whoever has
     /// to change it. Must be called on a tokio runtime.
     pub fn new(setting: &'static str, addresses: &str, limits: Limits) -> Result<Self, Error> {
-        Self::resolving(setting, addresses, limits, Arc::new(System))
+        Self::over(setting, addresses, limits, None)
+    }
+
+    /// The same, where addresses may be https: a process has to show a certificate for the host
+    /// that the address has, be it a name or a number.
+    pub fn over(
+        setting: &'static str,
+        addresses: &str,
+        limits: Limits,
+        tls: Option<&Tls>,
+    ) -> Result<Self, Error> {
+        Self::resolving(setting, addresses, limits, tls, Arc::new(System))
     }
 
     /// The same, with somebody else who knows the addresses of names.
@@ -129,13 +154,19 @@ impl Client {
         setting: &'static str,
         addresses: &str,
         limits: Limits,
+        tls: Option<&Tls>,
         resolve: Arc<dyn Resolve>,
     ) -> Result<Self, Error> {
         let places = Place::all(setting, addresses)?;
+        for origin in places.iter().filter_map(Place::secure) {
+            let uri = origin.uri().unwrap_or_default();
+            Dial::to(&uri, tls).map_err(|source| Error::Untrusted { setting, source })?;
+        }
         let (tasks, nudge) = (Tasks::new(), Arc::new(Notify::new()));
         let end = tasks.stopping().clone().drop_guard();
         let around = Around {
             limits,
+            tls: tls.cloned(),
             tasks: tasks.clone(),
             nudge: nudge.clone(),
         };
@@ -169,7 +200,15 @@ impl Client {
         Ok(Self {
             way: Arc::new(way),
             limits,
+            token: None,
         })
+    }
+
+    /// Shows this token with every call.
+    #[must_use]
+    pub fn showing(mut self, token: Option<Token>) -> Self {
+        self.token = token;
+        self
     }
 }
 
@@ -271,7 +310,10 @@ impl Service<http::Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if let Some(token) = self.token.as_ref().and_then(Token::bearer) {
+            request.headers_mut().insert(AUTHORIZATION, token);
+        }
         let (way, limits) = (self.way.clone(), self.limits);
         Box::pin(async move { Ok(way.call(request, limits).await) })
     }

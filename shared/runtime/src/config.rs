@@ -11,11 +11,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 mod address;
+mod guarding;
 mod limiting;
 mod network;
 mod quota;
 
 pub use address::{Address, Secret};
+pub use guarding::{Certificates, Guarding, Name, NotName, Operators};
 pub use limiting::{Away, Limiting, Trusted};
 pub use network::{Network, NotNetwork};
 pub use quota::{NotQuota, Quota};
@@ -42,6 +44,15 @@ pub struct Common {
     /// What is behind the two seams.
     #[command(flatten)]
     pub seams: Seams,
+    /// By what it is known, and whom it believes.
+    #[command(flatten)]
+    pub certificates: Certificates,
+    /// Who may call it.
+    #[command(flatten)]
+    pub guarding: Guarding,
+    /// Who may look into it.
+    #[command(flatten)]
+    pub operators: Operators,
     /// How it serves and how it ends.
     #[command(flatten)]
     pub serving: Serving,
@@ -267,6 +278,8 @@ impl Common {
             .line("call-timeout-ms", self.serving.call_timeout_ms)
             .line("compare-per-second", self.upkeep.compare_per_second)
             .line("warm-seconds", self.upkeep.warm_seconds);
+        let shown = self.certificates.show(shown);
+        let shown = self.operators.show(self.guarding.show(shown));
         self.limiting
             .show(shown)
             .line("log-format", word(self.logging.log_format))
@@ -363,6 +376,9 @@ mod tests {
             ("--rate-limit-away", "panic"),
             ("--trusted-proxies", "10.0.0.0/8,10.0.0.1/8"),
             ("--trusted-header", "via"),
+            ("--callers", "gateway,*"),
+            ("--admin-callers", "two words"),
+            ("--health-addr", "nowhere"),
         ] {
             let error = parsed(&[&format!("{flag}={value}")]).expect_err(flag);
             assert!(error.to_string().contains(flag), "{error}");

@@ -5,29 +5,42 @@
 //! [`shutdown::requested`]. In between, a call passes through
 //!
 //! 1. [`coalesce`]: many replies of a connection leave in one system call;
-//! 2. [`warden`]: who asks too often is turned away, if somebody is there to say so;
-//! 3. [`shortcut`]: what can be answered at once is, and goes no further;
-//! 4. [`metrics`]: every call is counted and timed, whatever becomes of it;
-//! 5. [`streams`]: open answers end when the process drains;
-//! 6. [`refusal`]: what the transport refuses is said in the same words as everything else;
-//! 7. [`admission`]: too many at once are turned away;
-//! 8. [`deadline`]: and none takes longer than its caller waits;
+//! 2. [`callers`]: who may not call is turned away, where callers are known;
+//! 3. [`warden`]: who asks too often is turned away, if somebody is there to say so;
+//! 4. [`shortcut`]: what can be answered at once is, and goes no further;
+//! 5. [`metrics`]: every call is counted and timed, whatever becomes of it;
+//! 6. [`streams`]: open answers end when the process drains;
+//! 7. [`refusal`]: what the transport refuses is said in the same words as everything else;
+//! 8. [`admission`]: too many at once are turned away;
+//! 9. [`deadline`]: and none takes longer than its caller waits;
 //!
 //! and comes to the service, which says what is wrong with [`status`] and reaches others through
 //! a [`client`].
 //!
+//! Links are plain TCP unless there are certificates: [`tls`] holds them and reads them again,
+//! [`incoming`] are the connections of a port with their handshakes done, and a [`connection`] knows
+//! who is at its other end. [`policy`] says who may call what, [`access`] is the check of the admin
+//! port, with a [`token`] or a certificate.
+//!
 //! Touches neither the cache, nor a database, nor a word of any service.
 
+pub mod access;
 pub mod admin;
 pub mod admission;
+pub mod callers;
 pub mod client;
 pub mod coalesce;
 pub mod config;
+pub mod connection;
 pub mod deadline;
+mod health;
+pub mod incoming;
 pub mod listen;
 pub mod metrics;
+pub mod policy;
 pub mod readiness;
 pub mod refusal;
+mod seldom;
 pub mod server;
 pub mod shortcut;
 pub mod shutdown;
@@ -35,4 +48,6 @@ pub mod status;
 pub mod streams;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
+pub mod token;
 pub mod warden;

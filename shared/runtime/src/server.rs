@@ -1,20 +1,23 @@
 //! A gRPC server: its port, its layers, health and reflection, and how it ends.
 
+use crate::callers::{self, Callers};
 use crate::coalesce::Coalesced;
+use crate::incoming::Incoming;
 use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 use crate::tasks::Tasks;
+use crate::tls::{Purpose, Tls};
 use crate::warden::{self, Warden};
-use crate::{admission, deadline, listen, refusal, shortcut, streams};
+use crate::{admission, deadline, health, listen, refusal, shortcut, streams};
 use axum::response::IntoResponse;
-use futures_util::{Stream, stream};
+use futures_util::StreamExt as _;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -28,8 +31,6 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
 /// Calls at once on one connection.
 const STREAMS: u32 = 1024;
-/// How long to wait after a connection could not be accepted, which is when files run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why there is no server, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,9 @@ pub struct Server {
     metrics: Arc<Metrics>,
     shortcut: shortcut::Place,
     warden: Option<Arc<dyn Warden>>,
+    tls: Option<Tls>,
+    callers: Option<Arc<Callers>>,
+    health: Option<TcpListener>,
     draining: CancellationToken,
 }
 
@@ -116,6 +120,9 @@ impl Server {
             metrics: Arc::new(Metrics::new(&known).map_err(Error::Descriptors)?),
             shortcut: shortcut::Place::default(),
             warden: None,
+            tls: None,
+            callers: None,
+            health: None,
             draining: CancellationToken::new(),
         })
     }
@@ -141,6 +148,23 @@ impl Server {
     #[must_use]
     pub fn warden(mut self, warden: Arc<dyn Warden>) -> Self {
         self.warden = Some(warden);
+        self
+    }
+
+    /// Speaks TLS, if there is a certificate for it; and where callers can be known by theirs, only
+    /// these may call.
+    #[must_use]
+    pub fn guarded(mut self, tls: Option<Tls>, callers: Callers) -> Self {
+        let known = tls.as_ref().is_some_and(Tls::knows_callers);
+        self.callers = known.then(|| Arc::new(callers));
+        self.tls = tls;
+        self
+    }
+
+    /// Answers health checks on this port too, without TLS, to whoever asks.
+    #[must_use]
+    pub fn health_on(mut self, listener: Option<TcpListener>) -> Self {
+        self.health = listener;
         self
     }
 
@@ -214,7 +238,11 @@ impl Server {
         tasks.spawn("health", async move {
             while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
         });
+        if let Some(listener) = self.health {
+            health::start(listener, health.clone(), tasks);
+        }
         let layers = ServiceBuilder::new()
+            .layer(callers::layer(self.callers, self.metrics.clone()))
             .layer(warden::layer(self.warden, self.metrics.clone()))
             .layer(shortcut::layer(self.shortcut, self.metrics.clone()))
             .layer(metrics::layer(self.metrics))
@@ -228,7 +256,8 @@ impl Server {
             .max_concurrent_streams(STREAMS)
             .layer(layers)
             .add_routes(self.routes.add_service(health));
-        let connections = connections(self.listener);
+        let incoming = Incoming::on(self.listener, Purpose::Calls, self.tls.as_ref(), tasks);
+        let connections = incoming.stream().map(|one| one.map(Coalesced::new));
         let draining = self.draining.cancelled_owned();
         Ok(async move {
             let served = server
@@ -275,24 +304,4 @@ pub(crate) fn described(
         .build_v1alpha()
         .map_err(Error::Reflection)?;
     Ok(routes.add_service(v1).add_service(v1alpha))
-}
-
-/// Connections as they come. tonic sets no socket options on those that it did not accept.
-fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<Coalesced<TcpStream>>> {
-    stream::unfold(listener, |listener| async {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    // With Nagle's algorithm a reply waits for the acknowledgement of the one
-                    // before. A connection that is gone already says so when it is read.
-                    _ = stream.set_nodelay(true);
-                    return Some((Ok(Coalesced::new(stream)), listener));
-                }
-                Err(error) => {
-                    tracing::warn!(error = %error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    })
 }

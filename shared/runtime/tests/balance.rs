@@ -55,7 +55,8 @@ impl Hand {
             resolve: Duration::from_millis(20),
             ..Limits::default()
         };
-        Client::resolving("--echo", "http://echo.test:7", limits, self.clone()).expect("a name")
+        Client::resolving("--echo", "http://echo.test:7", limits, None, self.clone())
+            .expect("a name")
     }
 }
 
@@ -281,7 +282,7 @@ async fn connections_that_end_by_age_fail_no_call() {
         heard: heard.clone(),
     };
     let server = tonic::transport::Server::builder()
-        .max_connection_age(Duration::from_millis(20))
+        .max_connection_age(Duration::from_millis(100))
         .add_service(echo)
         .serve_with_incoming(accepted(listener));
     let server = tokio::spawn(server);
@@ -293,7 +294,8 @@ async fn connections_that_end_by_age_fail_no_call() {
     })
     .await;
     // Health is not served here, and asked for at each new connection.
-    assert!(made > 100 && heard.load(Ordering::Relaxed) == made);
+    assert_eq!(heard.load(Ordering::Relaxed), made);
+    assert!(made > 30, "{made} calls are too few to meet an end");
     server.abort();
 }
 

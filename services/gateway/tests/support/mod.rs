@@ -6,7 +6,7 @@ pub mod world;
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;
 use larder_gateway::backends::{Addresses, Backends};
-use larder_gateway::{Gateway, Parts};
+use larder_gateway::{Gateway, Parts, access};
 use larder_runtime::server::Limits;
 pub use larder_testkit::http::{Answer, ask};
 use std::net::SocketAddr;
@@ -36,6 +36,8 @@ pub fn nowhere() -> Parts {
         limits: Limits::default(),
         rates: None,
         pages: Default::default(),
+        tls: None,
+        access: access(&Default::default(), None).expect("nothing is set"),
     }
 }
 
@@ -64,6 +66,8 @@ pub fn parts(services: &Addresses) -> Parts {
         limits: Limits::default(),
         rates: None,
         pages: Default::default(),
+        tls: None,
+        access: access(&Default::default(), None).expect("nothing is set"),
     }
 }
 

@@ -5,6 +5,8 @@ use futures_util::future::join_all;
 use larder_proto::cache::v1::cache_service_client::CacheServiceClient;
 use larder_proto::cache::v1::{Keyspace, ListKeyspacesRequest};
 use larder_runtime::client::{self, Client};
+use larder_runtime::tls::Tls;
+use larder_runtime::token::Token;
 use serde::Serialize;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,6 +31,15 @@ pub struct Replica {
     pub name: String,
     /// The way to it.
     pub client: Way,
+}
+
+/// What is shown to replicas, so that they answer.
+#[derive(Default)]
+pub struct Keys {
+    /// The operator's certificate, and whom he believes.
+    pub tls: Option<Tls>,
+    /// A token.
+    pub token: Option<Token>,
 }
 
 /// The replicas that are asked.
@@ -61,7 +72,13 @@ pub struct Answers<T> {
 
 impl Replicas {
     /// Those at these addresses; where there are none, those of `larder up` that listen.
-    pub async fn find(addresses: &[String], offset: u16, limit: Duration) -> anyhow::Result<Self> {
+    /// They are shown what the keys say.
+    pub async fn find(
+        addresses: &[String],
+        offset: u16,
+        limit: Duration,
+        keys: &Keys,
+    ) -> anyhow::Result<Self> {
         let named = match addresses.is_empty() {
             true => here(offset).await?,
             false => addresses
@@ -73,12 +90,18 @@ impl Replicas {
             call: limit,
             ..client::Limits::default()
         };
+        let scheme = match &keys.tls {
+            Some(_) if !addresses.is_empty() => "https",
+            _ => "http",
+        };
         let all = named.into_iter().map(|(name, address)| {
             let url = match address.contains("://") {
                 true => address,
-                false => format!("http://{address}"),
+                false => format!("{scheme}://{address}"),
             };
-            let client = Client::new("--admin (LARDER_ADMIN)", &url, limits)?;
+            let setting = "--admin (LARDER_ADMIN)";
+            let client = Client::over(setting, &url, limits, keys.tls.as_ref())?;
+            let client = client.showing(keys.token.clone());
             Ok(Replica {
                 name,
                 client: CacheServiceClient::new(client),

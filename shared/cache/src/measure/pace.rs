@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How far apart in time the samples of one thread should be.
-const SPAN: Duration = Duration::from_micros(25);
+pub(super) const SPAN: Duration = Duration::from_micros(25);
 
 /// The longest gap, in reads.
 const MOST: u32 = 256;

@@ -2,20 +2,32 @@
 
 use super::peer::Peer;
 use super::place::Origin;
+use crate::connection::Connection;
+use crate::tls::{Dial, Tls};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Connects to a process of this origin. The caller bounds how long that takes.
-pub(super) async fn connect(_origin: Arc<Origin>, address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects to a process of this origin, over TLS where that says so. The caller bounds how long
+/// that takes.
+pub(super) async fn connect(
+    origin: &Origin,
+    address: SocketAddr,
+    tls: Option<&Tls>,
+) -> io::Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     // Without it calls are late, not wrong.
     _ = stream.set_nodelay(true);
-    Ok(stream)
+    if !origin.tls {
+        return Ok(Connection::plain(stream, address));
+    }
+    let uri = origin.uri().unwrap_or_default();
+    let dial = Dial::to(&uri, tls).map_err(io::Error::other)?;
+    dial.secure(stream).await
 }
 
 /// A connection whose endpoint hears of its end, even when no call is under way: the next call

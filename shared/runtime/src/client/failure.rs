@@ -53,7 +53,9 @@ impl Failure {
         }
         let error = error.downcast_ref::<h2::Error>()?;
         match error.is_remote() {
-            // A stream hears of a GOAWAY only if it is above the last one that was looked at.
+            // A stream hears of a GOAWAY if it is above the last one that was looked at, or if it
+            // was opened in the same moment, before anything of its message was sent: a handler
+            // that waits for a whole message has not begun then, whatever the server has seen.
             true if error.is_go_away() => Some(Self::Nobody),
             true if error.reason() == Some(h2::Reason::REFUSED_STREAM) => Some(Self::Refused),
             _ => None,

@@ -4,6 +4,7 @@ use super::connect::{Noticed, connect};
 use super::place::Origin;
 use super::{Limits, jittered};
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,6 +42,7 @@ pub(super) struct Peer {
 #[derive(Clone)]
 pub(super) struct Around {
     pub(super) limits: Limits,
+    pub(super) tls: Option<Tls>,
     pub(super) tasks: Tasks,
     /// Has names looked up.
     pub(super) nudge: Arc<Notify>,
@@ -64,7 +66,7 @@ impl Peer {
     ) -> Option<Arc<Self>> {
         let uri = origin.uri()?;
         Some(Arc::new_cyclic(|own: &Weak<Self>| Self {
-            channel: channel(uri, origin.clone(), address, around.limits, own.clone()),
+            channel: channel(uri, origin.clone(), address, &around, own.clone()),
             origin,
             address,
             under_way: AtomicUsize::new(0),
@@ -184,18 +186,19 @@ fn channel(
     uri: Uri,
     origin: Arc<Origin>,
     address: SocketAddr,
-    limits: Limits,
+    around: &Around,
     peer: Weak<Peer>,
 ) -> Channel {
+    let (limits, tls) = (around.limits, around.tls.clone());
     let endpoint = Endpoint::from(uri)
         .connect_timeout(limits.connect)
         .http2_keep_alive_interval(limits.keepalive)
         .keep_alive_timeout(limits.keepalive)
         .keep_alive_while_idle(true);
     endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-        let (origin, peer) = (origin.clone(), peer.clone());
+        let (origin, tls, peer) = (origin.clone(), tls.clone(), peer.clone());
         async move {
-            let stream = connect(origin, address).await?;
+            let stream = connect(&origin, address, tls.as_ref()).await?;
             Ok::<_, std::io::Error>(TokioIo::new(Noticed::new(stream, peer)))
         }
     }))

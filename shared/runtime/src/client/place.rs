@@ -59,6 +59,14 @@ impl Place {
         }
     }
 
+    /// Where it is called, if that is over TLS.
+    pub(super) fn secure(&self) -> Option<&Arc<Origin>> {
+        match self {
+            Self::Fixed(origin, _) | Self::Named(origin) => Some(origin).filter(|at| at.tls),
+            Self::Listed(_) => None,
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         if let Some(path) = text.strip_prefix("file://") {
             return path.starts_with('/').then(|| Self::Listed(path.into()));

@@ -32,7 +32,7 @@ type Answer<T> = BoxFuture<'static, Result<Response<T>, Status>>;
 #[derive(Clone)]
 pub struct Echo {
     pub gate: Arc<Semaphore>,
-    /// How many calls came in.
+    /// How many unary calls came in whole, which is when a handler begins to work.
     pub heard: Arc<AtomicUsize>,
 }
 
@@ -51,7 +51,6 @@ impl Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let echo = self.clone();
-        echo.heard.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let mut grpc = Grpc::new(ProstCodec::default());
             Ok(match request.uri().path() {
@@ -81,6 +80,7 @@ impl UnaryService<Bytes> for Unary {
     fn call(&mut self, request: Request<Bytes>) -> Answer<Bytes> {
         let message = request.into_inner();
         let gate = self.0.gate.clone();
+        self.0.heard.fetch_add(1, Ordering::Relaxed);
         match self.1 {
             Manner::Say => Box::pin(async { Ok(Response::new(message)) }),
             Manner::Held => Box::pin(async move {

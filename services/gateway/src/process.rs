@@ -1,0 +1,33 @@
+//! The gateway as a process. Its own binary and `larder serve` both parse [`Settings`] and call
+//! [`Settings::run`].
+
+use crate::settings::Settings;
+use crate::{ADMIN_PORT, Gateway, HTTP_PORT};
+use anyhow::{Context as _, Result};
+use larder_runtime::{shutdown, telemetry};
+
+impl Settings {
+    /// Runs the gateway until the process is asked to end; prints the settings instead where that
+    /// is what was asked for.
+    pub async fn run(self) -> Result<()> {
+        self.check()?;
+        if self.print_config {
+            print!("{}", self.shown(HTTP_PORT, ADMIN_PORT));
+            return Ok(());
+        }
+        telemetry::init(&self.logging)?;
+        let parts = self.parts()?;
+        let (http, admin) = self.listen.take(HTTP_PORT, ADMIN_PORT).await?;
+        let ended = shutdown::requested();
+        let gateway = Gateway::on(http, admin, parts);
+        gateway
+            .serve(async {
+                if let Err(error) = ended.await.context("listening to signals") {
+                    tracing::error!(error = %format!("{error:#}"), "signals cannot be listened to");
+                    std::future::pending().await
+                }
+            })
+            .await;
+        Ok(())
+    }
+}
