@@ -110,10 +110,10 @@ async fn a_run_tells_all_modes_apart_and_writes_a_page_that_loads_nothing() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_loop_on_redis_and_postgres_stars_what_is_secret() -> Result<()> {
-    let (redis, database) = (redis::start()?, postgres::fresh_database()?);
-    let (remote, database) = (redis.url(), database.url());
+    let redis = redis::Setup::default().password("hushhush").start()?;
+    let database = postgres::fresh_database()?;
+    let (secret, database) = (redis.url(), database.url());
     let folder = tempfile::tempdir()?;
-    let secret = remote.replacen("redis://", "redis://:hushhush@", 1);
     let seams = ["--remote", &secret, "--database", &database];
     let more = [
         "--rate",

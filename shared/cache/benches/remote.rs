@@ -318,7 +318,10 @@ async fn propagation(url: &str, table: &Arc<Table>) {
     let mut publisher = bare(url).await;
     let client = redis::Client::open(url).expect("a client");
     let mut subscriber = client.get_async_pubsub().await.expect("a server");
-    subscriber.subscribe("bench").await.expect("subscribed");
+    subscriber
+        .subscribe("larder:bench")
+        .await
+        .expect("subscribed");
     let arrived = Arc::new(AtomicUsize::new(0));
     let count = arrived.clone();
     let listening = tokio::spawn(async move {
@@ -332,7 +335,7 @@ async fn propagation(url: &str, table: &Arc<Table>) {
         let began = Instant::now();
         let payload = vec![7u8; 80];
         let () = redis::cmd("PUBLISH")
-            .arg("bench")
+            .arg("larder:bench")
             .arg(payload)
             .query_async(&mut publisher)
             .await

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(30);
+const NEWS: &str = "larder:news";
 const HOUR: Duration = Duration::from_secs(3600);
 /// Nobody waits longer for an answer, whatever happens, even without a guard: two connections
 /// and two answers.
@@ -21,21 +22,31 @@ const BOUND: Duration = Duration::from_secs(2);
 /// tenths of a second; the rest is for machines that are busy.
 const RECOVERY: Duration = Duration::from_secs(5);
 
+/// A name in the suite's namespace, which is all that its user may touch.
+fn named(name: &str) -> String {
+    match name.starts_with("larder:") {
+        true => name.to_owned(),
+        false => format!("larder:{name}"),
+    }
+}
+
 fn item(key: &str, value: &str) -> Item {
     Item {
-        key: key.to_owned(),
+        key: named(key),
         value: Bytes::copy_from_slice(value.as_bytes()),
         ttl: HOUR,
     }
 }
 
 fn key(key: &str) -> [String; 1] {
-    [key.to_owned()]
+    [named(key)]
 }
 
 /// Enough keys for each shard to have some.
 fn many_keys() -> Vec<String> {
-    (0..300).map(|number| format!("key {number}")).collect()
+    (0..300)
+        .map(|number| named(&format!("key {number}")))
+        .collect()
 }
 
 async fn next(events: &mut Receiver<Event>) -> Result<Event> {
@@ -61,7 +72,7 @@ async fn wait_stored(remote: &Arc<dyn Remote>, item: &Item) -> Result<()> {
 async fn wait_hint(remote: &Arc<dyn Remote>, events: &mut Receiver<Event>) -> Result<()> {
     let message = Bytes::from_static(b"again");
     wait_until("a message that arrives", LONG, async || {
-        let _ = remote.publish("news", message.clone()).await;
+        let _ = remote.publish(NEWS, message.clone()).await;
         let event = tokio::time::timeout(Duration::from_millis(200), events.recv()).await;
         event == Ok(Some(Event::Message(message.clone())))
     })
@@ -108,7 +119,7 @@ impl Load {
                         1 => remote.set(&items).await,
                         2 | 3 => remote.get(&keys[one..=one]).await.map(drop),
                         4 => remote.set(&items[one..=one]).await,
-                        _ => remote.publish("news", Bytes::from_static(b"load")).await,
+                        _ => remote.publish(NEWS, Bytes::from_static(b"load")).await,
                     };
                     let error = answer.err().map(|error| format!("{error:?}"));
                     note(&seen, begun.elapsed(), error);
@@ -171,7 +182,7 @@ mod sentinels {
     async fn commands_and_hints_follow_a_failover_under_load() -> Result<()> {
         let servers = sentinel::start()?;
         let remote = open(&servers.url())?;
-        let mut events = remote.subscribe("news");
+        let mut events = remote.subscribe(NEWS);
         assert_eq!(next(&mut events).await?, Event::Up);
         wait_stored(&remote, &item("any", "x")).await?;
         let load = Load::start(&remote, &many_keys());
@@ -203,7 +214,7 @@ mod sentinels {
     async fn what_was_not_replicated_is_gone_after_a_failover_and_all_goes_on() -> Result<()> {
         let servers = sentinel::start()?;
         let remote = open(&servers.url())?;
-        let mut events = remote.subscribe("news");
+        let mut events = remote.subscribe(NEWS);
         wait_stored(&remote, &item("early", "x")).await?;
         servers.primary()?.command(&["WAIT", "2", "5000"])?;
         servers.cut_replication()?;
@@ -226,7 +237,7 @@ mod sentinels {
     async fn a_silent_primary_is_left_and_not_returned_to_when_it_wakes() -> Result<()> {
         let servers = sentinel::start()?;
         let remote = open(&servers.url())?;
-        let mut events = remote.subscribe("news");
+        let mut events = remote.subscribe(NEWS);
         wait_stored(&remote, &item("any", "old")).await?;
         let load = Load::start(&remote, &many_keys());
         let old = servers.primary()?;
@@ -311,11 +322,11 @@ mod clusters {
     async fn a_killed_primary_is_replaced_under_load() -> Result<()> {
         let servers = cluster::start()?;
         let remote = open(&servers.url())?;
-        let mut events = remote.subscribe("news");
+        let mut events = remote.subscribe(NEWS);
         wait_reachable(&remote).await?;
         let load = Load::start(&remote, &many_keys());
 
-        let slot = servers.slot("key 1")?;
+        let slot = servers.slot(&named("key 1"))?;
         let killed = servers.kill_owner(slot)?;
         let begun = Instant::now();
         wait_until("another owner", LONG, async || servers.owner(slot).is_ok()).await?;
@@ -444,7 +455,7 @@ mod clusters {
             .start()?;
         let remote = open(&servers.url())?;
         wait_reachable(&remote).await?;
-        let owner = servers.owner(servers.slot("key 1")?)?;
+        let owner = servers.owner(servers.slot(&named("key 1"))?)?;
         owner.command(&["WAIT", "1", "5000"])?;
         owner.stop()?;
         let keys = many_keys();
@@ -479,13 +490,13 @@ mod clusters {
     -> Result<()> {
         let servers = cluster::start()?;
         let remote = open(&servers.url())?;
-        let mut events = remote.subscribe("news");
+        let mut events = remote.subscribe(NEWS);
         assert_eq!(next(&mut events).await?, Event::Up);
         let listened = || {
             let nodes = servers.nodes().into_iter().filter(|node| node.is_running());
             nodes.into_iter().find(|node| {
-                let listeners = node.command(&["PUBSUB", "NUMSUB", "news"]);
-                listeners.is_ok_and(|answer| answer == "news\n1")
+                let listeners = node.command(&["PUBSUB", "NUMSUB", NEWS]);
+                listeners.is_ok_and(|answer| answer == "larder:news\n1")
             })
         };
         let first = listened().context("a node that is listened to")?;
@@ -509,7 +520,7 @@ mod clusters {
         let servers = cluster::start()?;
         servers.stop()?;
         let remote = open(&servers.url())?;
-        let mut events = remote.subscribe("news");
+        let mut events = remote.subscribe(NEWS);
         let begun = Instant::now();
         assert!(remote.get(&key("any")).await.is_err());
         ensure!(begun.elapsed() < BOUND);
@@ -522,7 +533,7 @@ mod clusters {
     #[tokio::test]
     async fn a_server_that_is_no_cluster_is_an_error_that_says_so() -> Result<()> {
         let server = larder_testkit::redis::start()?;
-        let remote = open(&server.url().replace("redis://", "redis-cluster://user:@"))?;
+        let remote = open(&format!("redis-cluster://user:@{}", server.address()))?;
         assert!(!remote.name().contains("user"), "{}", remote.name());
         let remote = open(&server.url().replace("redis://", "redis-cluster://"))?;
         let error = remote.get(&key("any")).await;

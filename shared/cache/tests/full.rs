@@ -38,7 +38,7 @@ fn content(n: usize) -> String {
 /// A process without memory of its own, whose loads wait long for others'.
 async fn node(server: &Redis, database: &Arc<Database>) -> Result<Node> {
     let remote = remote::open(&server.url())?;
-    let any = ["any".to_owned()];
+    let any = ["larder:any".to_owned()];
     wait_until("a server", LONG, async || remote.get(&any).await.is_ok()).await?;
     let larder = Larder::builder(remote).tiers(Tiers::RemoteOnly).build();
     let source = larder.source("rows").feed(database.clone()).open();
@@ -114,7 +114,7 @@ async fn a_redis_that_evicts_nothing_answers_what_it_has_and_makes_nobody_wait()
 async fn refused_stores_and_locks_open_no_breaker_of_reads_and_locks_say_why() -> Result<()> {
     let server = redis("noeviction", "1")?;
     let remote = remote::open(&server.url())?;
-    let any = ["any".to_owned()];
+    let any = ["larder:any".to_owned()];
     wait_until("a server", LONG, async || remote.get(&any).await.is_ok()).await?;
     let limits = Limits {
         failures: 3,
@@ -123,7 +123,7 @@ async fn refused_stores_and_locks_open_no_breaker_of_reads_and_locks_say_why() -
     };
     let guard = Guard::new(remote, limits);
     let item = Item {
-        key: "any".to_owned(),
+        key: "larder:any".to_owned(),
         value: Bytes::from_static(b"x"),
         ttl: HOUR,
     };

@@ -58,7 +58,7 @@ fn subject(n: usize) -> Subject {
 
 fn limiter(remote: &Arc<dyn Remote>, rate: Rate) -> Limiter {
     let settings = Settings {
-        namespace: "bench".to_owned(),
+        namespace: "larder:bench".to_owned(),
         scope: "ip",
         rate,
         away: Away::Refuse,

@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn settings(rate: Rate, away: Away) -> Settings {
     Settings {
-        namespace: "test".to_owned(),
+        namespace: "larder:test".to_owned(),
         scope: "ip",
         rate,
         away,

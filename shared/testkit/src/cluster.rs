@@ -1,7 +1,7 @@
 //! A Redis Cluster: three primaries with a replica each, and more when told to.
 
 use crate::port::Port;
-use crate::redis::{self, Redis};
+use crate::redis::{self, ADMIN, LOGIN, Redis};
 use crate::{wait_blocking, wait_until};
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
@@ -131,7 +131,7 @@ impl Cluster {
             .take(3)
             .map(|n| n.address().to_string())
             .collect();
-        format!("redis-cluster://{}", hosts.join(","))
+        format!("redis-cluster://{LOGIN}@{}", hosts.join(","))
     }
 
     /// All nodes, those that were killed too; the first three began as primaries, the next three
@@ -338,7 +338,8 @@ impl Move<'_> {
             if keys.is_empty() {
                 return Ok(());
             }
-            let mut migrate = vec!["MIGRATE", &host, &port, "", "0", "5000", "REPLACE", "KEYS"];
+            let mut migrate = vec!["MIGRATE", &host, &port, "", "0", "5000", "REPLACE"];
+            migrate.extend(["AUTH2", ADMIN, ADMIN, "KEYS"]);
             migrate.extend(keys);
             self.from.command(&migrate)?;
         }

@@ -1,4 +1,8 @@
 //! A private Redis (or Valkey) server.
+//!
+//! Its users are those of `deploy/redis/users.acl`, the very file that operators install: clients
+//! that come with [`Redis::url`] can do what the suite may do in production and nothing else. What
+//! a test does to the server itself goes by [`Redis::command`], as a user of its own.
 
 use crate::port::Port;
 use crate::process::{Process, Program};
@@ -15,11 +19,18 @@ pub fn start() -> Result<Redis> {
     Setup::default().start()
 }
 
+/// The address of a server of the usual setup, for clients that come through a proxy at `address`.
+pub fn url_at(address: SocketAddr) -> String {
+    format!("redis://{LOGIN}@{address}")
+}
+
 /// How a server is to be started.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     args: Vec<String>,
     password: Option<String>,
+    /// Lines of the file of users, beside those that every server has.
+    users: Vec<String>,
     /// The configuration of a sentinel, which it rewrites: kept through restarts.
     sentinel: Option<String>,
 }
@@ -31,9 +42,15 @@ impl Setup {
         self
     }
 
-    /// The password that clients must give.
+    /// The password that clients must give, if not the usual one.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Adds a user, as a line of the file of users.
+    pub(crate) fn user(mut self, line: &str) -> Self {
+        self.users.push(line.to_owned());
         self
     }
 
@@ -73,16 +90,17 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Its address for clients, with the password if there is one.
+    /// Its address for clients, with the name and the password of the suite's user.
     pub fn url(&self) -> String {
         self.url_through(self.address())
     }
 
     /// The same, for clients that come through a proxy at `address`.
     pub fn url_through(&self, address: SocketAddr) -> String {
-        match &self.setup.password {
-            Some(password) => format!("redis://:{password}@{address}"),
-            None => format!("redis://{address}"),
+        match (&self.setup.sentinel, &self.setup.password) {
+            (Some(_), _) => format!("redis://{address}"),
+            (None, Some(password)) => format!("redis://{USER}:{password}@{address}"),
+            (None, None) => url_at(address),
         }
     }
 
@@ -142,14 +160,22 @@ impl Redis {
         self.running().as_ref().context("it is stopped")?.resume()
     }
 
-    /// Runs a command on a connection of its own. Parts of a list stand on lines of their own;
+    /// Runs a command on a connection of its own, as somebody who may do everything. Parts of a list stand on lines of their own;
     /// nothing is an empty line.
     pub fn command(&self, words: &[&str]) -> Result<String> {
+        match self.setup.sentinel {
+            Some(_) => self.command_as(None, words),
+            None => self.command_as(Some((ADMIN, ADMIN)), words),
+        }
+    }
+
+    /// The same with this name and password, or without any.
+    pub fn command_as(&self, login: Option<(&str, &str)>, words: &[&str]) -> Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.address(), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut reader = BufReader::new(stream.try_clone()?);
-        if let Some(password) = &self.setup.password {
-            stream.write_all(&encode(&["AUTH", password]))?;
+        if let Some((name, password)) = login {
+            stream.write_all(&encode(&["AUTH", name, password]))?;
             read_reply(&mut reader)?;
         }
         stream.write_all(&encode(words))?;
@@ -161,7 +187,7 @@ impl Redis {
         let program = Program::new(path).log(self.folder.path().join("log"));
         let process = match &self.setup.sentinel {
             Some(config) => self.as_sentinel(program, config)?,
-            None => self.as_server(program),
+            None => self.as_server(program)?,
         };
         let process = process.args(&self.setup.args).args(args).spawn()?;
         wait_blocking(
@@ -178,17 +204,34 @@ impl Redis {
         Ok(())
     }
 
-    fn as_server(&self, program: Program) -> Program {
-        let program = program
+    fn as_server(&self, program: Program) -> Result<Program> {
+        let users = self.folder.path().join("users.acl");
+        std::fs::write(&users, self.users()?)?;
+        Ok(program
             .args(["--port", &self.port.number().to_string()])
             .args(["--bind", "127.0.0.1", "--daemonize", "no"])
             .args(["--save", "", "--appendonly", "no", "--dbfilename", DUMP])
             .arg("--dir")
-            .arg(self.folder.path());
-        match &self.setup.password {
-            Some(password) => program.args(["--requirepass", password]),
-            None => program,
+            .arg(self.folder.path())
+            .arg("--aclfile")
+            .arg(users)
+            .args(["--masteruser", ADMIN, "--masterauth", ADMIN]))
+    }
+
+    /// The file of users: the one of the deployment with a password in its place, and whoever
+    /// hurts the server.
+    fn users(&self) -> Result<String> {
+        let password = self.setup.password.as_deref().unwrap_or(USER);
+        if !USERS.contains(PASSWORD) {
+            bail!("users.acl has no place for the password");
         }
+        let mut users = USERS.replace(PASSWORD, &format!(">{password}"));
+        let admin = format!("user {ADMIN} on >{ADMIN} ~* &* +@all");
+        for line in self.setup.users.iter().chain([&admin]) {
+            users.push_str(line);
+            users.push('\n');
+        }
+        Ok(users)
     }
 
     fn as_sentinel(&self, program: Program, config: &str) -> Result<Program> {
@@ -205,6 +248,17 @@ impl Redis {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Who may do what in production.
+const USERS: &str = include_str!("../../../deploy/redis/users.acl");
+/// What stands there for the password.
+const PASSWORD: &str = "#SHA256-OF-THE-PASSWORD";
+/// The suite's user, whose usual password is its name.
+const USER: &str = "larder";
+/// Name and password of the suite's user, as they stand in an address.
+pub(crate) const LOGIN: &str = "larder:larder";
+/// Who does to the server what tests do; the password is the name. Replicas come as this user too.
+pub(crate) const ADMIN: &str = "admin";
 
 const DUMP: &str = "dump.rdb";
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! A primary with replicas, and three sentinels that watch over them.
 
-use crate::redis::{self, Redis};
+use crate::redis::{self, ADMIN, LOGIN, Redis};
 use crate::{wait_blocking, wait_until};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
@@ -56,15 +56,7 @@ impl Setup {
         let server = || {
             redis::Setup::default()
                 .args(["--repl-diskless-sync-delay", "0"])
-                .args([
-                    "--user",
-                    REPLICATOR,
-                    "on",
-                    PASSWORD_RULE,
-                    "~*",
-                    "&*",
-                    "+@all",
-                ])
+                .user(&format!("user {REPLICATOR} on >{REPLICATOR} ~* &* +@all"))
                 .args(["--masteruser", REPLICATOR, "--masterauth", REPLICATOR])
                 .args(self.args.clone())
                 .reserve()
@@ -89,6 +81,8 @@ impl Setup {
         let down_after = self.down_after.as_millis();
         format!(
             "sentinel monitor {NAME} {host} {port} 2\n\
+             sentinel auth-user {NAME} {ADMIN}\n\
+             sentinel auth-pass {NAME} {ADMIN}\n\
              sentinel down-after-milliseconds {NAME} {down_after}\n\
              sentinel failover-timeout {NAME} 2000\n\
              sentinel parallel-syncs {NAME} 2\n"
@@ -98,7 +92,6 @@ impl Setup {
 
 /// Replicas come as a user of their own, who can be shut out.
 const REPLICATOR: &str = "replicator";
-const PASSWORD_RULE: &str = ">replicator";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -118,7 +111,7 @@ impl Sentinel {
             .iter()
             .map(|s| s.address().to_string())
             .collect();
-        format!("redis-sentinel://{}/{NAME}", hosts.join(","))
+        format!("redis-sentinel://{LOGIN}@{}/{NAME}", hosts.join(","))
     }
 
     /// The three that watch.

@@ -42,7 +42,7 @@ impl Node {
         let (redis, remote) = match redis {
             Way::Through(server) => {
                 let proxy = Proxy::start(server)?;
-                let remote = format!("redis://{}", proxy.address());
+                let remote = larder_testkit::redis::url_at(proxy.address());
                 (Some(proxy), remote)
             }
             Way::Straight(url) => (None, url),

@@ -65,8 +65,9 @@ impl Stage<'_> {
         }
         static TURNS: AtomicU64 = AtomicU64::new(0);
         let nth = TURNS.fetch_add(1, Ordering::Relaxed);
-        // Nothing that another turn has left in the shared tier is found by this one.
-        let namespace = format!("larder-bench-{}-{nth}", std::process::id());
+        // Nothing that another turn has left in the shared tier is found by this one; and whoever may
+        // use the suite's names may use these.
+        let namespace = format!("larder:bench-{}-{nth}", std::process::id());
         let caching = Caching {
             tiers: mode.tiers(),
             namespace: Some(namespace),

@@ -135,7 +135,7 @@ impl Backend {
 
     /// A subscription that has been told `Up`.
     pub async fn subscribe(&self, channel: &str) -> Result<Receiver<Event>> {
-        let mut events = self.remote.subscribe(channel);
+        let mut events = self.remote.subscribe(&named(channel));
         ensure!(
             next(&mut events).await? == Event::Up,
             "a subscription begins with Up"
@@ -144,13 +144,18 @@ impl Backend {
     }
 }
 
+/// A name in the suite's namespace, which is all that its user may touch.
+pub fn named(name: &str) -> String {
+    format!("larder:{name}")
+}
+
 pub fn keys<const N: usize>(keys: [&str; N]) -> Vec<String> {
-    keys.map(str::to_owned).to_vec()
+    keys.map(named).to_vec()
 }
 
 pub fn item(key: &str, value: impl Into<Bytes>, ttl: Duration) -> Item {
     Item {
-        key: key.to_owned(),
+        key: named(key),
         value: value.into(),
         ttl,
     }

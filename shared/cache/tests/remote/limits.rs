@@ -1,6 +1,6 @@
 //! Rate limits: no more passes than may, and whoever waits as told does.
 
-use crate::backend::{Backend, Hand, LONG, item, keys};
+use crate::backend::{Backend, Hand, LONG, item, keys, named};
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
 use larder::remote::{Rate, Throttled, open};
@@ -23,7 +23,7 @@ fn each(interval: Duration, burst: u32) -> Result<Rate> {
 pub async fn a_burst_passes_and_no_more_however_many_ask_at_once(backend: Backend) -> Result<()> {
     let rate = burst(20)?;
     let ask = async || {
-        let told = backend.remote.throttle("crowd", &rate, 1).await?;
+        let told = backend.remote.throttle(&named("crowd"), &rate, 1).await?;
         anyhow::Ok(told.granted)
     };
     let told = join_all((0..200).map(|_| ask())).await;
@@ -34,7 +34,7 @@ pub async fn a_burst_passes_and_no_more_however_many_ask_at_once(backend: Backen
 
 pub async fn a_wish_is_granted_as_far_as_it_can_be(backend: Backend) -> Result<()> {
     let rate = burst(5)?;
-    let ask = async |wanted| backend.remote.throttle("wish", &rate, wanted).await;
+    let ask = async |wanted| backend.remote.throttle(&named("wish"), &rate, wanted).await;
     let count = |told: Throttled| (told.granted, told.remaining);
     let looked = ask(0).await?;
     assert_eq!(count(looked), (0, 5));
@@ -45,7 +45,10 @@ pub async fn a_wish_is_granted_as_far_as_it_can_be(backend: Backend) -> Result<(
     assert!(last.retry_after <= DAY && last.reset_after <= 5 * DAY);
     assert!(last.retry_after >= DAY / 2 && last.reset_after >= 4 * DAY);
     assert_eq!(count(ask(1).await?), (0, 0));
-    let all = backend.remote.throttle("other wish", &rate, u32::MAX).await;
+    let all = backend
+        .remote
+        .throttle(&named("other wish"), &rate, u32::MAX)
+        .await;
     assert_eq!(count(all?), (5, 0), "never more than a burst");
     Ok(())
 }
@@ -55,9 +58,9 @@ pub async fn a_wish_is_granted_as_far_as_it_can_be(backend: Backend) -> Result<(
 pub async fn one_more_passes_when_it_was_said_and_not_before(backend: Backend) -> Result<()> {
     let (interval, micro) = (Duration::from_millis(150), Duration::from_micros(1));
     let rate = each(interval, 2)?;
-    let ask = async || backend.remote.throttle("patient", &rate, 1).await;
+    let ask = async || backend.remote.throttle(&named("patient"), &rate, 1).await;
     let begun = Instant::now();
-    backend.remote.throttle("patient", &rate, 2).await?;
+    backend.remote.throttle(&named("patient"), &rate, 2).await?;
     let refused = ask().await?;
     let answered = Instant::now();
     ensure!(
@@ -93,16 +96,33 @@ pub async fn one_more_passes_when_it_was_said_and_not_before(backend: Backend) -
 pub async fn keys_are_limited_apart(backend: Backend) -> Result<()> {
     let rate = burst(1)?;
     for key in ["a", "b", "binary \r\n\0 key of ü"] {
-        assert_eq!(backend.remote.throttle(key, &rate, 1).await?.granted, 1);
-        assert_eq!(backend.remote.throttle(key, &rate, 1).await?.granted, 0);
+        assert_eq!(
+            backend
+                .remote
+                .throttle(&named(key), &rate, 1)
+                .await?
+                .granted,
+            1
+        );
+        assert_eq!(
+            backend
+                .remote
+                .throttle(&named(key), &rate, 1)
+                .await?
+                .granted,
+            0
+        );
     }
     Ok(())
 }
 
 pub async fn a_limit_that_is_whole_again_leaves_nothing_behind(backend: Backend) -> Result<()> {
     let rate = each(Duration::from_millis(50), 2)?;
-    let told = backend.remote.throttle("short", &rate, 2).await?;
-    backend.remote.throttle("long", &burst(2)?, 1).await?;
+    let told = backend.remote.throttle(&named("short"), &rate, 2).await?;
+    backend
+        .remote
+        .throttle(&named("long"), &burst(2)?, 1)
+        .await?;
     backend.advance(told.reset_after);
     let both = keys(["short", "long"]);
     wait_until("the end of a state", LONG, async || {
@@ -110,7 +130,14 @@ pub async fn a_limit_that_is_whole_again_leaves_nothing_behind(backend: Backend)
         there.is_ok_and(|there| there[0].is_none() && there[1].is_some())
     })
     .await?;
-    assert_eq!(backend.remote.throttle("short", &rate, 2).await?.granted, 2);
+    assert_eq!(
+        backend
+            .remote
+            .throttle(&named("short"), &rate, 2)
+            .await?
+            .granted,
+        2
+    );
     Ok(())
 }
 
@@ -118,12 +145,12 @@ pub async fn what_cannot_be_a_limits_state_harms_nobody(backend: Backend) -> Res
     let rate = burst(3)?;
     for rubbish in ["", "rubbish", "nan", "-1", "0"] {
         backend.remote.set(&[item("planted", rubbish, DAY)]).await?;
-        let told = backend.remote.throttle("planted", &rate, 1).await?;
+        let told = backend.remote.throttle(&named("planted"), &rate, 1).await?;
         assert_eq!((told.granted, told.remaining), (1, 2), "{rubbish}");
     }
     let far = u64::MAX.to_string();
     backend.remote.set(&[item("planted", far, DAY)]).await?;
-    let told = backend.remote.throttle("planted", &rate, 1).await?;
+    let told = backend.remote.throttle(&named("planted"), &rate, 1).await?;
     assert_eq!((told.granted, told.retry_after), (0, rate.interval()));
     Ok(())
 }
@@ -136,10 +163,10 @@ pub async fn a_limit_is_kept_through_another_handle(backend: Backend) -> Result<
         Hand::Sentinel(servers) => open(&servers.url())?,
         Hand::Cluster(servers) => open(&servers.url())?,
     };
-    backend.remote.throttle("shared", &rate, 2).await?;
+    backend.remote.throttle(&named("shared"), &rate, 2).await?;
     let mut told = None;
     wait_until("an answer through the other handle", LONG, async || {
-        told = other.throttle("shared", &rate, 2).await.ok();
+        told = other.throttle(&named("shared"), &rate, 2).await.ok();
         told.is_some()
     })
     .await?;
@@ -155,7 +182,7 @@ pub mod redis_only {
         let backend = Backend::redis()?;
         let rate = burst(20)?;
         for _ in 0..50 {
-            backend.remote.throttle("a", &rate, 1).await?;
+            backend.remote.throttle(&named("a"), &rate, 1).await?;
         }
         let calls = |stats: &str, command: &str| {
             let line = format!("cmdstat_{command}:calls=");
@@ -173,7 +200,7 @@ pub mod redis_only {
         let backend = Backend::redis()?;
         let rate = burst(3)?;
         for granted in [1, 1, 1, 0] {
-            let told = backend.remote.throttle("a", &rate, 1).await?;
+            let told = backend.remote.throttle(&named("a"), &rate, 1).await?;
             assert_eq!(told.granted, granted);
             backend.server()?.command(&["SCRIPT", "FLUSH"])?;
         }

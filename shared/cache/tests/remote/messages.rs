@@ -1,6 +1,6 @@
 //! Messages: each arrives once, and a subscriber is told when some may not have.
 
-use crate::backend::{Backend, LONG, message, next, wait_for};
+use crate::backend::{Backend, LONG, message, named, next, wait_for};
 use anyhow::Result;
 use bytes::Bytes;
 use larder::remote::Event;
@@ -10,9 +10,15 @@ pub async fn a_message_reaches_each_subscriber_of_its_channel_once(backend: Back
     let mut other = backend.subscribe("news").await?;
     let mut elsewhere = backend.subscribe("olds").await?;
     let every_byte: Bytes = (0..=255).collect();
-    backend.remote.publish("news", every_byte.clone()).await?;
+    backend
+        .remote
+        .publish(&named("news"), every_byte.clone())
+        .await?;
     for channel in ["news", "olds"] {
-        backend.remote.publish(channel, message("last")).await?;
+        backend
+            .remote
+            .publish(&named(channel), message("last"))
+            .await?;
     }
     for events in [&mut one, &mut other] {
         assert_eq!(next(events).await?, Event::Message(every_byte.clone()));
@@ -26,12 +32,18 @@ pub async fn a_slow_subscriber_is_told_down_and_up(backend: Backend) -> Result<(
     let mut slow = backend.subscribe("news").await?;
     let mut quick = backend.subscribe("news").await?;
     for _ in 0..3000 {
-        backend.remote.publish("news", message("flood")).await?;
+        backend
+            .remote
+            .publish(&named("news"), message("flood"))
+            .await?;
         assert_eq!(next(&mut quick).await?, Event::Message(message("flood")));
     }
     wait_for(&mut slow, &Event::Down).await?;
     assert_eq!(next(&mut slow).await?, Event::Up);
-    backend.remote.publish("news", message("last")).await?;
+    backend
+        .remote
+        .publish(&named("news"), message("last"))
+        .await?;
     wait_for(&mut slow, &Event::Message(message("last"))).await
 }
 
@@ -40,12 +52,15 @@ pub async fn a_subscriber_is_told_down_and_up_around_an_outage(backend: Backend)
     for _ in 0..3 {
         backend.stop()?;
         assert_eq!(next(&mut events).await?, Event::Down);
-        let mut late = backend.remote.subscribe("news");
+        let mut late = backend.remote.subscribe(&named("news"));
         backend.start()?;
         assert_eq!(next(&mut events).await?, Event::Up);
         assert_eq!(next(&mut late).await?, Event::Up);
         backend.works().await?;
-        backend.remote.publish("news", message("back")).await?;
+        backend
+            .remote
+            .publish(&named("news"), message("back"))
+            .await?;
         assert_eq!(next(&mut events).await?, Event::Message(message("back")));
         assert_eq!(next(&mut late).await?, Event::Message(message("back")));
     }

@@ -1,6 +1,6 @@
 //! Outages: what a call costs in one, unguarded and guarded.
 
-use crate::backend::{Backend, HOUR, LONG, item, keys, message};
+use crate::backend::{Backend, HOUR, LONG, item, keys, message, named};
 use anyhow::{Result, ensure};
 use larder::clock::Clock;
 use larder::remote::guard::{self, Guard};
@@ -88,9 +88,9 @@ pub async fn a_failing_kind_of_call_leaves_the_others_alone(backend: Backend) ->
     };
     let guard = Guard::new(Arc::clone(&backend.remote), limits);
     backend.pause()?;
-    assert!(guard.publish("news", message("x")).await.is_err());
+    assert!(guard.publish(&named("news"), message("x")).await.is_err());
     assert!(matches!(
-        guard.publish("news", message("x")).await,
+        guard.publish(&named("news"), message("x")).await,
         Err(Error::BreakerOpen)
     ));
     assert!(!guard.is_open());
@@ -105,7 +105,7 @@ pub async fn a_failing_kind_of_call_leaves_the_others_alone(backend: Backend) ->
         "locks were asked on their own merits"
     );
     let rate = Rate::new(1, HOUR, 1)?;
-    let throttled = guard.throttle("any", &rate, 1).await;
+    let throttled = guard.throttle(&named("any"), &rate, 1).await;
     assert!(
         matches!(throttled, Err(Error::Timeout(_))),
         "limits were asked on their own merits"

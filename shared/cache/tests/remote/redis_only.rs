@@ -1,6 +1,6 @@
 //! What only a Redis server can show.
 
-use crate::backend::{Backend, HOUR, Hand, LONG, item, keys, next};
+use crate::backend::{Backend, HOUR, Hand, LONG, item, keys, named, next};
 use anyhow::Result;
 use larder::remote::{Error, Event, open};
 use larder_testkit::{redis as server, wait_until};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 async fn a_server_that_comes_later_is_found() -> Result<()> {
     let server = server::Setup::default().reserve()?;
     let remote = open(&server.url())?;
-    let mut events = remote.subscribe("news");
+    let mut events = remote.subscribe(&named("news"));
     assert!(remote.get(&keys(["any"])).await.is_err());
     server.restart()?;
     assert_eq!(next(&mut events).await?, Event::Up);
@@ -75,11 +75,15 @@ async fn a_channel_without_listeners_is_left() -> Result<()> {
     let backend = Backend::redis()?;
     let events = backend.subscribe("news").await?;
     let _other = backend.subscribe("other").await?;
-    let listeners = || backend.server()?.command(&["PUBSUB", "NUMSUB", "news"]);
-    assert_eq!(listeners()?, "news\n1");
+    let listeners = || {
+        backend
+            .server()?
+            .command(&["PUBSUB", "NUMSUB", "larder:news"])
+    };
+    assert_eq!(listeners()?, "larder:news\n1");
     drop(events);
     wait_until("an unsubscription", LONG, async || {
-        listeners().is_ok_and(|answer| answer == "news\n0")
+        listeners().is_ok_and(|answer| answer == "larder:news\n0")
     })
     .await
 }
@@ -88,7 +92,7 @@ async fn a_channel_without_listeners_is_left() -> Result<()> {
 async fn its_connections_are_closed_when_it_is_dropped() -> Result<()> {
     let server = server::start()?;
     let remote = open(&server.url())?;
-    let mut events = remote.subscribe("news");
+    let mut events = remote.subscribe(&named("news"));
     assert_eq!(next(&mut events).await?, Event::Up);
     remote.get(&keys(["any"])).await?;
     drop((remote, events));
@@ -103,7 +107,7 @@ async fn its_connections_are_closed_when_it_is_dropped() -> Result<()> {
 #[tokio::test]
 async fn many_keys_are_one_command() -> Result<()> {
     let backend = Backend::redis()?;
-    let many: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    let many: Vec<String> = (0..50).map(|number| named(&number.to_string())).collect();
     backend.remote.get(&many).await?;
     let stats = backend.server()?.command(&["INFO", "commandstats"])?;
     assert!(stats.contains("cmdstat_mget:calls=1,"), "{stats}");

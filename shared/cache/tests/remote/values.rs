@@ -1,6 +1,6 @@
 //! Values and locks: they come back as they were, and their lives end.
 
-use crate::backend::{Backend, HOUR, LONG, item, keys, message};
+use crate::backend::{Backend, HOUR, LONG, item, keys, message, named};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use larder_testkit::wait_until;
@@ -31,7 +31,7 @@ pub async fn values_come_in_the_order_of_their_keys_with_gaps(backend: Backend) 
         .step_by(2)
         .map(|n| item(&name(n), name(n), HOUR));
     backend.remote.set(&items.collect::<Vec<_>>()).await?;
-    let all: Vec<String> = (0..50).map(name).collect();
+    let all: Vec<String> = (0..50).map(|n| named(&name(n))).collect();
     let expected: Vec<_> = (0..50)
         .map(|n| (n % 2 == 1).then(|| Bytes::from(name(n))))
         .collect();

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Holds the Helm chart against what kustomize renders for production.
+
+    kubectl kustomize kubernetes/overlays/production | helm/compare.py helm/larder
+
+The chart must lint, refuse values that it does not know, and give the same objects. What may differ
+is named in `essence`. Needs helm-python-sdk and PyYAML.
+"""
+
+import sys
+
+import helm_python
+import yaml
+from helm_python import chart as helm
+
+NAMESPACE = "larder"
+
+
+def essence(thing):
+    """An object without what the two may say differently."""
+    # Helm makes no namespace, and puts objects into that of the release.
+    thing["metadata"].pop("namespace", None)
+    # That of a Job is how Helm has it made anew.
+    thing["metadata"].pop("annotations", None)
+    text = yaml.safe_dump(thing, sort_keys=True)
+    if thing["kind"] == "Job":
+        # A hook runs before the account is made.
+        text = text.replace("      serviceAccountName: larder-migrate\n", "")
+    return text
+
+
+def objects(text, config_name):
+    """The objects of a rendering, by kind and name; the settings' hash is taken out of their name."""
+    found = {}
+    for thing in yaml.safe_load_all(text.replace(config_name, "larder-settings")):
+        if not thing or thing["kind"] == "Namespace":
+            continue
+        if thing["metadata"]["name"] == "larder-migrate" and thing["kind"] == "ServiceAccount":
+            continue
+        found[thing["kind"], thing["metadata"]["name"]] = essence(thing)
+    return found
+
+
+def settings_name(text):
+    """What the ConfigMap is called."""
+    things = [thing for thing in yaml.safe_load_all(text) if thing]
+    return next(t["metadata"]["name"] for t in things if t["kind"] == "ConfigMap")
+
+
+def refused(chart):
+    """Values that must not be taken, and were."""
+    for values in (
+        {"imagge": {}},
+        {"image": {"repository": "larder", "pullPolicy": "Always"}},
+        {"replicas": {"least": 1}},
+        {"settings": {"LARDER_DRAIN_SECONDS": 25}},
+        {"postgres": "postgres"},
+    ):
+        try:
+            chart.validate_schema(values)
+        except helm_python.HelmError:
+            continue
+        yield f"the chart takes {values}"
+
+
+def main():
+    path, kustomized = sys.argv[1], sys.stdin.read()
+    report = helm.lint(path, strict=True, namespace=NAMESPACE)
+    wrong = [message["error"] for message in report["messages"] if message["severity"] >= 2]
+    wrong += report["errors"]
+    chart = helm.Chart.load(path)
+    wrong += refused(chart)
+    rendered = "\n---\n".join(chart.render(name="larder", namespace=NAMESPACE).values())
+    ours = objects(rendered, settings_name(rendered))
+    theirs = objects(kustomized, settings_name(kustomized))
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            wrong.append(f"{' '.join(name)} is not what kustomize makes of it")
+    for line in wrong:
+        print(f"helm: {line}", file=sys.stderr)
+    if wrong:
+        sys.exit(1)
+    print(f"helm: {len(ours)} objects, all as kustomize renders them")
+
+
+main()

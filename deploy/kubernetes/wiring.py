@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Finds in rendered manifests what a schema cannot see and a cluster would refuse, or bear in silence.
+
+    kubectl kustomize overlays/dev | ./wiring.py
+    cat several | ./wiring.py larder-addresses      # objects that exist already
+
+Every name leads to an object, every selector to the pods that it is for; a pod has time to drain, and
+may do no more than pod security `restricted` allows. Needs PyYAML.
+"""
+
+import sys
+
+import yaml
+
+# What a process may take to end beside its drain: see terminationGracePeriodSeconds.
+FAREWELL = 5
+
+
+def is_taken(selector, labels):
+    """Whether plain labels are selected, as by a Service."""
+    return all(labels.get(key) == value for key, value in selector.items())
+
+
+def restricted(name, pod):
+    """What pod security `restricted` refuses, and the little more that this suite asks of a pod."""
+    context = pod.get("securityContext", {})
+    if not context.get("runAsNonRoot"):
+        yield f"{name} may run as root"
+    if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield f"{name} has no seccomp profile"
+    if pod.get("automountServiceAccountToken") is not False:
+        yield f"{name} is given a token of the API server"
+    for container in pod["containers"]:
+        own = container.get("securityContext", {})
+        if own.get("allowPrivilegeEscalation") is not False or not own.get("readOnlyRootFilesystem"):
+            yield f"{name} may gain privileges, or write to its root"
+        if own.get("capabilities", {}).get("drop") != ["ALL"]:
+            yield f"{name} keeps capabilities"
+        resources = container.get("resources", {})
+        if "memory" not in resources.get("limits", {}) or "cpu" in resources.get("limits", {}):
+            yield f"{name} needs a limit of memory, and none of CPU"
+
+
+def timely(name, pod, settings):
+    """Whether the time to end is enough, and probes ask for three different things."""
+    for container in pod["containers"]:
+        pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        needed = pause + int(settings.get("LARDER_DRAIN_SECONDS", 25)) + FAREWELL
+        if pod.get("terminationGracePeriodSeconds", 30) < needed:
+            yield f"{name} needs {needed} seconds to end"
+        kinds = [container.get(kind, {}) for kind in ("startupProbe", "readinessProbe", "livenessProbe")]
+        asked = {probe["grpc"]["service"] for probe in kinds if "grpc" in probe}
+        if any("grpc" in probe for probe in kinds) and asked != {"startup", "readiness", "liveness"}:
+            yield f"{name} has probes for {sorted(asked)}"
+
+
+def faults(objects, existing):
+    """Everything that is wrong, a sentence each."""
+    by_kind = {}
+    for thing in objects:
+        by_kind.setdefault(thing["kind"], []).append(thing)
+    names = {(thing["kind"], thing["metadata"]["name"]) for thing in objects}
+    of = lambda kind: by_kind.get(kind, [])
+    pods = {}
+    for thing in of("Deployment") + of("Job"):
+        pods[thing["metadata"]["name"]] = thing["spec"]["template"]
+    settings = {}
+    for thing in of("ConfigMap"):
+        settings |= thing.get("data", {})
+
+    for name, template in pods.items():
+        pod = template["spec"]
+        yield from restricted(name, pod)
+        account = pod.get("serviceAccountName")
+        if account and ("ServiceAccount", account) not in names:
+            yield f"{name} runs as {account}, which is not there"
+        for container in pod["containers"]:
+            for source in container.get("envFrom", []):
+                kind = "ConfigMap" if "configMapRef" in source else "Secret"
+                wanted = next(iter(source.values()))["name"]
+                if (kind, wanted) not in names and wanted not in existing:
+                    yield f"{name} reads {kind} {wanted}, which is not there"
+
+    scaled = {thing["spec"]["scaleTargetRef"]["name"] for thing in of("HorizontalPodAutoscaler")}
+    for missing in scaled - pods.keys():
+        yield f"an autoscaler is for {missing}, which is not there"
+    for thing in of("Deployment"):
+        name, spec = thing["metadata"]["name"], thing["spec"]
+        yield from timely(name, spec["template"]["spec"], settings) if name in scaled else ()
+        rolling = spec.get("strategy", {}).get("rollingUpdate", {})
+        if rolling.get("maxSurge", 1) == 0 and rolling.get("maxUnavailable", 1) == 0:
+            yield f"{name} can never be rolled"
+        if (name in scaled) == ("replicas" in spec):
+            yield f"{name} needs either replicas or an autoscaler"
+        if name in scaled and not any(
+            is_taken(budget["spec"]["selector"]["matchLabels"], spec["template"]["metadata"]["labels"])
+            for budget in of("PodDisruptionBudget")
+        ):
+            yield f"{name} has no disruption budget"
+
+    for kind in ("Service", "PodDisruptionBudget"):
+        for thing in of(kind):
+            name, selector = thing["metadata"]["name"], thing["spec"]["selector"]
+            selector = selector.get("matchLabels", selector)
+            taken = [n for n, t in pods.items() if is_taken(selector, t["metadata"]["labels"])]
+            if taken != [name]:
+                yield f"{kind} {name} is for the pods of {taken}"
+            ports = {
+                port.get("name")
+                for taken_name in taken
+                for container in pods[taken_name]["spec"]["containers"]
+                for port in container.get("ports", [])
+            }
+            for port in thing["spec"].get("ports", []):
+                wanted = port.get("targetPort", port["name"])
+                if isinstance(wanted, str) and wanted not in ports:
+                    yield f"Service {name} leads to port {wanted}, which its pods do not have"
+
+    for thing in of("ServiceMonitor"):
+        selector = thing["spec"]["selector"]["matchLabels"]
+        found = {
+            s["metadata"]["name"]
+            for s in of("Service")
+            if is_taken(selector, s["metadata"].get("labels", {}))
+            and thing["spec"]["endpoints"][0]["port"] in [p["name"] for p in s["spec"]["ports"]]
+        }
+        if found != scaled:
+            yield f"the ServiceMonitor finds {sorted(found)}"
+
+
+def main():
+    objects = [thing for thing in yaml.safe_load_all(sys.stdin) if thing]
+    wrong = list(faults(objects, set(sys.argv[1:])))
+    for line in wrong:
+        print(f"wiring: {line}", file=sys.stderr)
+    if wrong:
+        sys.exit(1)
+    print(f"wiring: {len(objects)} objects fit together")
+
+
+main()
