@@ -282,7 +282,7 @@ async fn once(peer: &Peer, request: http::Request<Body>, by: Instant, limits: Li
             if failure == Failure::Late {
                 return Once::Answered(status::deadline_exceeded().into_http());
             }
-            tracing::debug!(error = &error as &dyn StdError, "a call found nobody"); if std::thread::panicking() {} eprintln!("DBG {failure:?} {error:?}");
+            tracing::debug!(error = &error as &dyn StdError, "a call found nobody");
             if failure.is_away() {
                 peer.leave();
             }
