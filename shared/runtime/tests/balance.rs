@@ -7,6 +7,7 @@ use echo::{Echo, Running, SOON, call, serve, serve_at};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use larder_runtime::client::{Client, Limits, Resolve};
+use larder_runtime::linger::Lingering;
 use larder_runtime::server;
 use larder_testkit::wait_until;
 use std::io;
@@ -301,9 +302,12 @@ async fn connections_that_end_by_age_fail_no_call() {
 
 fn accepted(
     listener: TcpListener,
-) -> impl futures_util::Stream<Item = io::Result<tokio::net::TcpStream>> {
+) -> impl futures_util::Stream<Item = io::Result<Lingering<tokio::net::TcpStream>>> {
     futures_util::stream::unfold(listener, |listener| async {
-        let accepted = listener.accept().await.map(|(stream, _)| stream);
+        let accepted = listener
+            .accept()
+            .await
+            .map(|(stream, _)| Lingering::new(stream));
         Some((accepted, listener))
     })
 }

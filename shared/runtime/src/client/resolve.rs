@@ -115,14 +115,14 @@ impl Resolver {
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };
+        let was = std::mem::replace(silent, why.is_some());
         match why {
-            Some(why) if !*silent => {
+            Some(why) if !was => {
                 tracing::warn!(client.address = %place, why, "no addresses found: the last known ones stay");
             }
-            None if *silent => tracing::info!(client.address = %place, "addresses are found again"),
+            None if was => tracing::info!(client.address = %place, "addresses are found again"),
             _ => {}
         }
-        *silent = matches!(found, Err(_)) || found.as_ref().is_ok_and(Vec::is_empty);
     }
 
     /// Waits for the next time: sooner after an endpoint went away, and while there is none.
