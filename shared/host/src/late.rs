@@ -77,7 +77,7 @@ impl<S: GrpcService> tower::Service<http::Request<Body>> for Late<S> {
         let refused = |status: Status| Either::Left(ready(Ok(status.into_http())));
         match self.server.get() {
             None => refused(status::unavailable(
-                "STARTING",
+                status::STARTING,
                 "the service is starting: its database is not open yet",
                 COME_BACK,
             )),

@@ -1,26 +1,58 @@
 //! Calls to other services: several processes of each, every call with a bound.
 //!
-//! A [`Client`] is what generated clients are made with. It takes its endpoints in turn, passes
-//! over those that were away a moment ago, ends every call in time, and answers what goes wrong
-//! on the way with UNAVAILABLE or DEADLINE_EXCEEDED, like any other error. It never tries again:
-//! only the caller knows what may be asked twice.
+//! A [`Client`] is what generated clients are made with. It follows names: an address whose host
+//! is one is looked up again and again, and every address that the name has is an endpoint. Of
+//! two endpoints by chance the one with fewer calls under way is asked; one that is away (no
+//! connection, or its connection ended, be it by a GOAWAY or without a word) is not, until it has
+//! answered a question that no caller waits for. Every call ends in time, and what goes wrong on
+//! the way is answered with UNAVAILABLE or DEADLINE_EXCEEDED, like any other error.
+//!
+//! A call that provably nobody began to work on is made again at another endpoint, be it a read or
+//! a write: see `failure.rs`. Any other it never tries again: only the caller knows what may be
+//! asked twice.
+//!
+//! In reading order: `place.rs` (what an address says), `resolve.rs` (from names to endpoints),
+//! `peers.rs` (whose turn it is), `peer.rs` (one endpoint), `connect.rs` (its connection),
+//! `failure.rs` and `kept.rs` (what may be made again, and what is needed for it).
 
-use crate::tls::{self, Tls};
+mod connect;
+mod failure;
+mod kept;
+mod peer;
+mod peers;
+mod place;
+mod resolve;
+
+pub use resolve::{Resolve, System};
+
+use crate::tasks::Tasks;
+use crate::tls::{self, Dial, Tls};
 use crate::token::Token;
 use crate::{deadline, status};
+use failure::Failure;
 use http::header::AUTHORIZATION;
+use kept::Kept;
+use peer::{Around, Peer};
+use peers::Peers;
+use place::Place;
+use resolve::Resolver;
+use smallvec::SmallVec;
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, TimeoutExpired};
-use tower::{Service, ServiceExt as _};
+use tonic::{Code, Status};
+use tower::Service;
+
+/// How often a call is made that nobody begins to work on.
+const ATTEMPTS: usize = 3;
 
 /// Addresses that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +91,10 @@ pub struct Limits {
     pub call: Duration,
     /// How often a silent peer is asked whether it is there; twice that, and it is not.
     pub keepalive: Duration,
-    /// How long an endpoint that was away is passed over.
+    /// How long it takes until an endpoint that is away is tried again, the first time.
     pub rest: Duration,
+    /// How often names are looked up; sooner after an endpoint was found to be away.
+    pub resolve: Duration,
 }
 
 impl Default for Limits {
@@ -70,77 +104,101 @@ impl Default for Limits {
             call: Duration::from_secs(2),
             keepalive: Duration::from_secs(5),
             rest: Duration::from_millis(500),
+            resolve: Duration::from_secs(5),
         }
     }
 }
 
 /// The way to a service. Clones share their connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
-    peers: Arc<Peers>,
+    way: Arc<Way>,
     limits: Limits,
     /// Shown with every call.
     token: Option<Token>,
 }
 
-#[derive(Debug)]
-struct Peers {
-    peers: Vec<Peer>,
-    turn: AtomicUsize,
-    began: Instant,
-}
-
-#[derive(Debug)]
-struct Peer {
-    channel: Channel,
-    /// Passed over until then, in milliseconds since `began`; 0 for never.
-    rests_until: AtomicU64,
+struct Way {
+    peers: Arc<Peers>,
+    /// Has names looked up.
+    nudge: Arc<Notify>,
+    /// Whether they were asked before, so that it is known whether there is anybody.
+    asked: watch::Receiver<bool>,
+    /// Ends what goes on behind the calls with the last clone of the client.
+    _end: DropGuard,
 }
 
 impl Client {
-    /// The way to these addresses, separated by commas. They are connected when they are first
-    /// needed. `setting` is the one that holds them, for whoever has to change it.
+    /// The way to these addresses, separated by commas: `http://host:port`, where a host that is a
+    /// name is as many endpoints as it has addresses at the time; `dns:///host:port`, the same; or
+    /// `file:///path`, a file with an `ip:port` on each line, which may change. Endpoints are
+    /// connected when they are first needed. `setting` is the one that holds them, for whoever has
+    /// to change it. Must be called on a tokio runtime.
     pub fn new(setting: &'static str, addresses: &str, limits: Limits) -> Result<Self, Error> {
         Self::over(setting, addresses, limits, None)
     }
 
-    /// The same, where addresses may be https.
+    /// The same, where addresses may be https: a process has to show a certificate for the host
+    /// that the address has, be it a name or a number.
     pub fn over(
         setting: &'static str,
         addresses: &str,
         limits: Limits,
         tls: Option<&Tls>,
     ) -> Result<Self, Error> {
-        let addresses = addresses
-            .split(',')
-            .map(str::trim)
-            .filter(|address| !address.is_empty());
-        let peers: Vec<_> = addresses
-            .map(|address| {
-                let malformed = || Error::Malformed {
-                    setting,
-                    address: address.to_owned(),
-                };
-                let endpoint =
-                    Endpoint::from_shared(address.to_owned()).map_err(|_| malformed())?;
-                let complete = endpoint.uri().scheme().is_some() && endpoint.uri().host().is_some();
-                if !complete {
-                    return Err(malformed());
-                }
-                let peer = Peer::new(endpoint, limits, tls);
-                peer.map_err(|source| Error::Untrusted { setting, source })
-            })
-            .collect::<Result<_, _>>()?;
-        if peers.is_empty() {
-            return Err(Error::Empty { setting });
+        Self::resolving(setting, addresses, limits, tls, Arc::new(System))
+    }
+
+    /// The same, with somebody else who knows the addresses of names.
+    pub fn resolving(
+        setting: &'static str,
+        addresses: &str,
+        limits: Limits,
+        tls: Option<&Tls>,
+        resolve: Arc<dyn Resolve>,
+    ) -> Result<Self, Error> {
+        let places = Place::all(setting, addresses)?;
+        for origin in places.iter().filter_map(Place::secure) {
+            let uri = origin.uri().unwrap_or_default();
+            Dial::to(&uri, tls).map_err(|source| Error::Untrusted { setting, source })?;
         }
-        let peers = Peers {
+        let (tasks, nudge) = (Tasks::new(), Arc::new(Notify::new()));
+        let end = tasks.stopping().clone().drop_guard();
+        let around = Around {
+            limits,
+            tls: tls.cloned(),
+            tasks: tasks.clone(),
+            nudge: nudge.clone(),
+        };
+        let peers = Arc::new(Peers::new(around));
+        let (told, asked) = watch::channel(false);
+        match places.iter().map(Place::fixed).collect::<Option<Vec<_>>>() {
+            Some(fixed) => {
+                peers.become_these(fixed);
+                told.send_replace(true);
+            }
+            None => {
+                let resolver = Resolver {
+                    places,
+                    resolve,
+                    limits,
+                    nudge: nudge.clone(),
+                    asked: told,
+                };
+                let (stopping, peers) = (tasks.stopping().clone(), Arc::downgrade(&peers));
+                tasks.spawn("look names up", async move {
+                    stopping.run_until_cancelled(resolver.run(peers)).await;
+                });
+            }
+        }
+        let way = Way {
             peers,
-            turn: AtomicUsize::new(0),
-            began: Instant::now(),
+            nudge,
+            asked,
+            _end: end,
         };
         Ok(Self {
-            peers: Arc::new(peers),
+            way: Arc::new(way),
             limits,
             token: None,
         })
@@ -154,67 +212,93 @@ impl Client {
     }
 }
 
-impl Peer {
-    fn new(endpoint: Endpoint, limits: Limits, tls: Option<&Tls>) -> Result<Self, tls::Untrusted> {
-        let endpoint = endpoint
-            .connect_timeout(limits.connect)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(limits.keepalive)
-            .keep_alive_timeout(limits.keepalive)
-            .keep_alive_while_idle(true);
-        Ok(Self {
-            channel: tls::channel(endpoint, tls)?,
-            rests_until: AtomicU64::new(0),
-        })
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peers = self.way.peers.all();
+        let peers = peers.iter().map(|peer| peer.address);
+        f.debug_list().entries(peers).finish()
     }
 }
 
-impl Peers {
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
+/// How a call that was made once went on.
+enum Once {
+    Answered(http::Response<Body>),
+    /// As this answer says, unless somebody else takes the call.
+    Unprocessed(http::Response<Body>),
+}
 
-    /// The next that does not rest; when all do, the next.
-    fn pick(&self) -> usize {
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let at = |offset: usize| first.wrapping_add(offset) % self.peers.len();
-        let awake = |peer: &Peer| {
-            let until = peer.rests_until.load(Ordering::Relaxed);
-            until == 0 || until <= self.now()
-        };
-        (0..self.peers.len())
-            .map(at)
-            .find(|&index| awake(&self.peers[index]))
-            .unwrap_or(at(0))
-    }
-
+impl Way {
     async fn call(&self, request: http::Request<Body>, limits: Limits) -> http::Response<Body> {
-        let peer = &self.peers[self.pick()];
         let wait = deadline::timeout(request.headers())
             .unwrap_or(limits.call)
             .min(limits.call);
-        // A clone for each call, as a channel's readiness is for one call only.
-        let mut channel = peer.channel.clone();
-        let call = async { channel.ready().await?.call(request).await };
-        let status = match tokio::time::timeout(wait, call).await {
-            Ok(Ok(answer)) => {
-                peer.rests_until.store(0, Ordering::Relaxed);
-                return answer;
+        let by = Instant::now() + wait;
+        let (head, body) = request.into_parts();
+        let body = Kept::new(body);
+        let mut tried: SmallVec<[Arc<Peer>; ATTEMPTS]> = SmallVec::new();
+        loop {
+            let Some(peer) = self.pick(&tried, by).await else {
+                self.nudge.notify_one();
+                return nobody(limits).into_http();
+            };
+            let request = http::Request::from_parts(head.clone(), body.again());
+            match once(&peer, request, by, limits).await {
+                Once::Answered(answer) => return answer,
+                Once::Unprocessed(answer) => {
+                    tried.push(peer);
+                    if tried.len() == ATTEMPTS || !body.is_whole() {
+                        return answer;
+                    }
+                }
             }
-            Ok(Err(error)) if !is_timeout(&error) => {
-                let until = self.now() + limits.rest.as_millis() as u64;
-                peer.rests_until.store(until.max(1), Ordering::Relaxed);
-                tracing::debug!(error = &error as &dyn StdError, "a call found nobody");
-                status::unavailable(
-                    "PEER_UNAVAILABLE",
-                    "a service cannot be reached",
-                    limits.rest,
-                )
-            }
-            Ok(Err(_)) | Err(_) => status::deadline_exceeded(),
-        };
-        status.into_http()
+        }
     }
+
+    /// The endpoint whose turn it is; waits until it is known whether there is any.
+    async fn pick(&self, tried: &[Arc<Peer>], by: Instant) -> Option<Arc<Peer>> {
+        if let Some(peer) = self.peers.pick(tried) {
+            return Some(peer);
+        }
+        let mut asked = self.asked.clone();
+        let known = asked.wait_for(|asked| *asked);
+        _ = tokio::time::timeout_at(by, known).await;
+        self.peers.pick(tried)
+    }
+}
+
+/// Makes a call at one endpoint, which leaves if it is not there.
+async fn once(peer: &Peer, request: http::Request<Body>, by: Instant, limits: Limits) -> Once {
+    match tokio::time::timeout_at(by, peer.call(request)).await {
+        Ok(Ok(answer)) if failure::turned_away(answer.headers()) => {
+            peer.leave();
+            Once::Unprocessed(answer)
+        }
+        Ok(Ok(answer)) => {
+            peer.answered();
+            Once::Answered(answer)
+        }
+        Ok(Err(error)) => {
+            let failure = Failure::of(&error);
+            if failure == Failure::Late {
+                return Once::Answered(status::deadline_exceeded().into_http());
+            }
+            tracing::debug!(error = &error as &dyn StdError, "a call found nobody");
+            if failure.is_away() {
+                peer.leave();
+            }
+            let answer = nobody(limits).into_http();
+            match failure.is_unprocessed() {
+                true => Once::Unprocessed(answer),
+                false => Once::Answered(answer),
+            }
+        }
+        Err(_) => Once::Answered(status::deadline_exceeded().into_http()),
+    }
+}
+
+fn nobody(limits: Limits) -> Status {
+    let told = "a service cannot be reached";
+    status::unavailable("PEER_UNAVAILABLE", told, limits.rest)
 }
 
 impl Service<http::Request<Body>> for Client {
@@ -230,14 +314,14 @@ impl Service<http::Request<Body>> for Client {
         if let Some(token) = self.token.as_ref().and_then(Token::bearer) {
             request.headers_mut().insert(AUTHORIZATION, token);
         }
-        let (peers, limits) = (self.peers.clone(), self.limits);
-        Box::pin(async move { Ok(peers.call(request, limits).await) })
+        let (way, limits) = (self.way.clone(), self.limits);
+        Box::pin(async move { Ok(way.call(request, limits).await) })
     }
 }
 
-/// Whether the transport's own timer ended the call.
-fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
-    error.is::<TimeoutExpired>() || error.source().is_some_and(is_timeout)
+/// A pause that differs from one process to the next.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.7..=1.0))
 }
 
 /// Whether the same call may go well elsewhere or a moment later, if it may be made twice.

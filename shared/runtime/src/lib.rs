@@ -35,6 +35,7 @@ pub mod connection;
 pub mod deadline;
 mod health;
 pub mod incoming;
+pub mod linger;
 pub mod listen;
 pub mod metrics;
 pub mod policy;

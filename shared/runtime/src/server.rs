@@ -3,6 +3,7 @@
 use crate::callers::{self, Callers};
 use crate::coalesce::Coalesced;
 use crate::incoming::Incoming;
+use crate::linger::Lingering;
 use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 use crate::tasks::Tasks;
@@ -257,7 +258,9 @@ impl Server {
             .layer(layers)
             .add_routes(self.routes.add_service(health));
         let incoming = Incoming::on(self.listener, Purpose::Calls, self.tls.as_ref(), tasks);
-        let connections = incoming.stream().map(|one| one.map(Coalesced::new));
+        let connections = incoming
+            .stream()
+            .map(|one| one.map(|one| Coalesced::new(Lingering::new(one))));
         let draining = self.draining.cancelled_owned();
         Ok(async move {
             let served = server

@@ -10,6 +10,10 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "larder";
 
+/// The reason of a server that is starting: no handler has seen the call, so that it can be made
+/// elsewhere, be it a read or a write. Nothing that a handler says may have it.
+pub const STARTING: &str = "STARTING";
+
 /// Details travel in a header, and headers have a limit: more violations than this are left out.
 const VIOLATIONS: usize = 32;
 

@@ -2,7 +2,7 @@
 //!
 //! [`Tls`] holds what the files of [`Certificates`] say, and reads them anew when they change:
 //! `material.rs` makes configurations of them, `identity.rs` says whose a certificate is.
-//! [`channel`] is the way out, [`Incoming`](crate::incoming::Incoming) the way in.
+//! [`Dial`] is the way out, [`Incoming`](crate::incoming::Incoming) the way in.
 //!
 //! Only TLS 1.3 is spoken: all ends are ours or recent, and there a client's certificate is not
 //! shown to whoever listens. A configuration is taken for each handshake, so what was read last
@@ -13,7 +13,7 @@ mod dial;
 mod identity;
 mod material;
 
-pub use dial::{Dial, Untrusted, channel};
+pub use dial::{Dial, Untrusted};
 pub use identity::Identity;
 
 use crate::config::Certificates;

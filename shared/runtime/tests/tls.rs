@@ -68,8 +68,11 @@ async fn serve(tls: Tls, callers: &[&str]) -> (SocketAddr, Tasks) {
     tls.watch_every(Duration::from_millis(20), &tasks);
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::bind(any, Limits::default(), &readiness, &[]).await;
-    let gate = Arc::new(Semaphore::new(0));
-    let server = server.expect("a port is free").add_service(Echo { gate });
+    let echo = Echo {
+        gate: Arc::new(Semaphore::new(0)),
+        heard: Arc::default(),
+    };
+    let server = server.expect("a port is free").add_service(echo);
     let server = server.guarded(Some(tls), Callers::new(&names, POLICY));
     let address = server.address().expect("bound");
     let owned = tasks.clone();

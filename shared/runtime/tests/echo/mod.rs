@@ -11,6 +11,7 @@ use larder_runtime::tasks::Tasks;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -31,6 +32,8 @@ type Answer<T> = BoxFuture<'static, Result<Response<T>, Status>>;
 #[derive(Clone)]
 pub struct Echo {
     pub gate: Arc<Semaphore>,
+    /// How many unary calls came in whole, which is when a handler begins to work.
+    pub heard: Arc<AtomicUsize>,
 }
 
 impl NamedService for Echo {
@@ -77,6 +80,7 @@ impl UnaryService<Bytes> for Unary {
     fn call(&mut self, request: Request<Bytes>) -> Answer<Bytes> {
         let message = request.into_inner();
         let gate = self.0.gate.clone();
+        self.0.heard.fetch_add(1, Ordering::Relaxed);
         match self.1 {
             Manner::Say => Box::pin(async { Ok(Response::new(message)) }),
             Manner::Held => Box::pin(async move {
@@ -109,6 +113,7 @@ impl ServerStreamingService<Bytes> for Ticks {
 pub struct Running {
     pub address: SocketAddr,
     pub gate: Arc<Semaphore>,
+    pub heard: Arc<AtomicUsize>,
     pub readiness: Readiness,
     pub tasks: Tasks,
     pub stop: CancellationToken,
@@ -117,13 +122,21 @@ pub struct Running {
 }
 
 pub async fn serve(limits: server::Limits) -> Running {
+    serve_at(SocketAddr::from(([127, 0, 0, 1], 0)), limits).await
+}
+
+pub async fn serve_at(address: SocketAddr, limits: server::Limits) -> Running {
     let (readiness, tasks, stop) = (Readiness::new(), Tasks::new(), CancellationToken::new());
     let gate = Arc::new(Semaphore::new(0));
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = Server::bind(any, limits, &readiness, &[])
+    let heard = Arc::new(AtomicUsize::new(0));
+    let echo = Echo {
+        gate: gate.clone(),
+        heard: heard.clone(),
+    };
+    let server = Server::bind(address, limits, &readiness, &[])
         .await
         .expect("a port is free")
-        .add_service(Echo { gate: gate.clone() });
+        .add_service(echo);
     let address = server.address().expect("bound");
     let metrics = server.metrics();
     let (owned, stopped) = (tasks.clone(), stop.clone().cancelled_owned());
@@ -131,6 +144,7 @@ pub async fn serve(limits: server::Limits) -> Running {
     Running {
         address,
         gate,
+        heard,
         readiness,
         tasks,
         stop,
@@ -148,6 +162,11 @@ impl Running {
             ..Limits::default()
         };
         Client::new("--echo", &format!("http://{}", self.address), limits).expect("an address")
+    }
+
+    /// How many calls it was sent.
+    pub fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Asks it to end, and waits until it has.
