@@ -3,13 +3,16 @@
 //! Owns nothing of the suite and looks into nothing: a [`Suite`] is the binary `larder` as it is
 //! shipped, [`Replica`] its ports, [`Said`] what an answer's metadata says, [`scene`]
 //! the calls that tests make, [`command`] the command line, [`metrics`] what a replica says of
-//! itself, and [`torture`] what all of it goes through under faults. The tests are the files beside this folder; the package of the binary
-//! builds them.
+//! itself, and [`torture`] what all of it goes through under faults, and [`rolling`]
+//! how its replicas are replaced under load. The tests are the files beside this folder; the package of
+//! the binary builds them.
 
 mod ask;
+pub mod binary;
 mod block;
 pub mod command;
 pub mod metrics;
+pub mod rolling;
 pub mod scene;
 mod suite;
 pub mod torture;

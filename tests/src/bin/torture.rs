@@ -8,6 +8,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use larder_testkit::history::Tally;
+use larder_tests::binary;
 use larder_tests::torture::{
     Fault, Fleet, Load, Spell, World, finale, header, link_cuts, nemesis, print_violations, under,
 };
@@ -120,33 +121,6 @@ impl Settings {
     }
 }
 
-/// The binary `larder` beside this one; under cargo, built first.
-fn binary() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own.parent().context("a file lies in a folder")?;
-    if let Some(cargo) = std::env::var_os("CARGO") {
-        let mut build = std::process::Command::new(cargo);
-        build.args([
-            "build",
-            "--quiet",
-            "--package",
-            "larder-suite",
-            "--bin",
-            "larder",
-        ]);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        ensure!(build.status()?.success(), "larder could not be built");
-    }
-    let binary = folder.join("larder");
-    ensure!(
-        binary.exists(),
-        "{binary:?} is not there: build it, or name it with --binary"
-    );
-    Ok(binary)
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let settings = Settings::read()?;
@@ -155,7 +129,7 @@ async fn main() -> Result<()> {
         println!("{HELP}{}", names.join(" "));
         return Ok(());
     }
-    let binary = settings.binary.clone().map_or_else(binary, Ok)?;
+    let binary = settings.binary.clone().map_or_else(binary::beside, Ok)?;
     println!("seed {}", settings.seed);
     println!("{}", header());
     let (mut total, mut found) = (Tally::default(), 0);
