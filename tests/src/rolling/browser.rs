@@ -18,7 +18,7 @@ use std::time::Duration;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How often somebody is looked for.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: usize = 3;
 
 /// One person at one browser.
 pub(crate) struct Browser {
@@ -56,12 +56,19 @@ impl Browser {
         headers: &[(&'static str, String)],
         body: &str,
     ) -> Result<Page> {
-        let mut left = ATTEMPTS;
+        let mut tried = Vec::new();
         loop {
-            left -= 1;
             let gateways = self.fleet.addresses(Part::Gateway);
-            let any = || gateways.choose(&mut rand::rng()).copied();
+            // Of all addresses that a name has, those that nobody answered at come last.
+            let fresh: Vec<_> = gateways.iter().filter(|at| !tried.contains(*at)).collect();
+            let fresh = || fresh.choose(&mut rand::rng()).copied();
+            let any = || {
+                fresh()
+                    .or_else(|| gateways.choose(&mut rand::rng()))
+                    .copied()
+            };
             let at = self.at.or_else(any).context("there is no gateway")?;
+            tried.push(at);
             self.at = Some(at);
             let request = request(&method, at, path, headers, body)?;
             let broken = match tokio::time::timeout(PATIENCE, self.once(request)).await {
@@ -71,7 +78,7 @@ impl Browser {
             };
             self.at = None;
             ensure!(
-                left > 0 && (broken.unheard || method == Method::GET),
+                tried.len() < ATTEMPTS && (broken.unheard || method == Method::GET),
                 broken.told
             );
             self.again += 1;

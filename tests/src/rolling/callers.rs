@@ -67,7 +67,7 @@ impl fmt::Debug for Row {
 
 /// How a caller speaks.
 enum Mouth {
-    Http(Browser),
+    Http(Box<Browser>),
     Grpc,
 }
 
@@ -104,7 +104,7 @@ impl Mouth {
 pub(crate) async fn caller(stage: Arc<Stage>, session: u32, over_http: bool, pace: Pace) {
     let mut random = SmallRng::seed_from_u64(u64::from(session));
     let mouth = match over_http {
-        true => Mouth::Http(Browser::new(stage.fleet.clone())),
+        true => Mouth::Http(Box::new(Browser::new(stage.fleet.clone()))),
         false => Mouth::Grpc,
     };
     let mut caller = Caller {

@@ -41,6 +41,14 @@ impl Table {
         }
     }
 
+    /// The id of the row with this number.
+    fn id(self, number: usize) -> String {
+        match self {
+            Self::Profiles => format!("person-{number}"),
+            Self::Products => format!("thing-{number}"),
+        }
+    }
+
     /// The JSON field that says which version a row is.
     pub(crate) fn field(self) -> &'static str {
         match self {
@@ -103,19 +111,18 @@ impl Stage {
     /// in it are ready.
     pub(crate) async fn set(fleet: Arc<Fleet>) -> Result<Arc<Self>> {
         let calls = Calls::new(&fleet)?;
-        let names = |name: &'static str| (0..ROWS).map(move |number| format!("{name}-{number}"));
-        let history = History::new(BOUND, names("person").chain(names("thing")));
-        let row = |(number, id): (usize, String)| Row {
-            table: if number < ROWS {
-                Table::Profiles
-            } else {
-                Table::Products
-            },
+        let there = |table: &Table| !fleet.of(table.part()).is_empty();
+        let tables = [Table::Profiles, Table::Products].into_iter().filter(there);
+        let named = |table: Table| (0..ROWS).map(move |number| (table, table.id(number)));
+        let named: Vec<(Table, String)> = tables.flat_map(named).collect();
+        let history = History::new(BOUND, named.iter().map(|(_, id)| id.as_str()));
+        let row = |(number, (table, id))| Row {
+            table,
             id,
             place: history.place(number),
             version: AsyncMutex::new(None),
         };
-        let rows = names("person").chain(names("thing")).enumerate().map(row);
+        let rows = named.into_iter().enumerate().map(row);
         let stage = Self {
             rows: rows.collect(),
             fleet,
@@ -183,8 +190,11 @@ impl Stage {
 
     /// What the database holds, when nobody writes any more: nothing acknowledged is missing.
     pub(crate) async fn close(&self) -> Result<()> {
-        for (table, name) in [(Table::Profiles, "profiles"), (Table::Products, "products")] {
-            let postgres = self.fleet.postgres.clone();
+        for table in [Table::Profiles, Table::Products] {
+            if self.fleet.of(table.part()).is_empty() {
+                continue;
+            }
+            let (postgres, name) = (self.fleet.postgres.clone(), table.part());
             let sql = format!("\\connect larder_{name}\nSELECT id || ' ' || version FROM {name}");
             let held = tokio::task::spawn_blocking(move || postgres.psql(&sql)).await??;
             let held: BTreeMap<&str, u64> = held
@@ -246,8 +256,8 @@ impl Stage {
 
     async fn comment(&self, number: usize) -> Result<()> {
         let comment = comments::Comment {
-            product_id: format!("thing-{number}"),
-            author_id: format!("person-{number}"),
+            product_id: Table::Products.id(number),
+            author_id: Table::Profiles.id(number),
             body: "well".to_owned(),
             ..Default::default()
         };
