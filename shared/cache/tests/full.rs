@@ -141,5 +141,16 @@ async fn refused_stores_and_locks_open_no_breaker_of_reads_and_locks_say_why() -
     assert!(!guard.is_open());
     let counters = guard.counters();
     assert_eq!((counters.failures, counters.opened), (13, 1));
+    let failed = guard
+        .counters_by_kind()
+        .map(|(kind, seen)| (kind, seen.failures));
+    let expected = [
+        ("read", 0),
+        ("store", 3),
+        ("lock", 10),
+        ("hint", 0),
+        ("limit", 0),
+    ];
+    assert_eq!(failed, expected);
     Ok(())
 }

@@ -169,12 +169,10 @@ impl<S: Service> Host<S> {
         self.admin
             .collect(move || calls.render())
             .collect({
-                let opened = opened.clone();
+                let (larder, opened) = (larder.clone(), opened.clone());
                 move || {
-                    opened
-                        .get()
-                        .map(|opened| larder_wire::render(&opened.sources))
-                        .unwrap_or_default()
+                    let sources = opened.get().map(|opened| &opened.sources[..]);
+                    larder_wire::render(&larder, sources.unwrap_or_default())
                 }
             })
             .collect(move || flaws(name, doubt.flaws()))

@@ -1,16 +1,17 @@
 //! The cache's counters as Prometheus text, under the names that dashboards rely on.
 
 use larder::check::Checks;
+use larder::remote::guard::Counters;
 use larder::stats::{
     EVICTIONS, LOAD_BUCKETS, MISSES, OUTCOMES, PROPAGATION_BUCKETS, SourceStats, Stats,
 };
-use larder::{AnyKeyspace, Source};
+use larder::{AnyKeyspace, Larder, Source};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The counters of these sources and of all their keyspaces.
-pub fn render(sources: &[Source]) -> String {
+/// The counters of these sources, of all their keyspaces, and of the remote tier that they share.
+pub fn render(larder: &Larder, sources: &[Source]) -> String {
     let keyspaces: Vec<Arc<dyn AnyKeyspace>> = sources.iter().flat_map(Source::keyspaces).collect();
     let stats: Vec<(&str, Stats)> = keyspaces
         .iter()
@@ -23,6 +24,9 @@ pub fn render(sources: &[Source]) -> String {
     }
     for source in sources {
         page.source(source.name(), &source.stats());
+    }
+    for (kind, counters) in larder.remote().counters_by_kind() {
+        page.remote(kind, &counters);
     }
     page.finish()
 }
@@ -162,6 +166,19 @@ impl Page {
             stats.propagation_time,
         );
         self.histogram("larder_propagation_seconds", &labels, propagation);
+    }
+
+    fn remote(&mut self, kind: &str, counters: &Counters) {
+        let labels = format!("call=\"{kind}\"");
+        self.count("larder_remote_calls_total", &labels, counters.calls);
+        for (cause, count) in [
+            ("failed", counters.failures),
+            ("timed_out", counters.timeouts),
+            ("refused", counters.refused),
+        ] {
+            let labels = format!("{labels},cause=\"{cause}\"");
+            self.count("larder_remote_errors_total", &labels, count);
+        }
     }
 
     fn finish(self) -> String {

@@ -15,12 +15,11 @@ mod breaker;
 
 use super::{Error, Event, Item, Rate, Remote, Throttled};
 use crate::clock::Clock;
-use breaker::{Breaker, Pass};
+use breaker::Breaker;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -48,7 +47,7 @@ impl Default for Limits {
     }
 }
 
-/// What a guard has seen since it was made.
+/// What a guard has seen since it was made, of one kind of call or of all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Calls made on the remote tier.
@@ -61,15 +60,6 @@ pub struct Counters {
     pub refused: u64,
     /// Times that a breaker opened.
     pub opened: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    calls: AtomicU64,
-    failures: AtomicU64,
-    timeouts: AtomicU64,
-    refused: AtomicU64,
-    opened: AtomicU64,
 }
 
 /// A remote tier behind timeouts and breakers.
@@ -86,7 +76,6 @@ pub struct Guard {
     hints: Breaker,
     /// `throttle`.
     limits: Breaker,
-    counts: Counts,
 }
 
 impl Guard {
@@ -105,7 +94,6 @@ impl Guard {
             locks: breaker("lock"),
             hints: breaker("hint"),
             limits: breaker("limit"),
-            counts: Counts::default(),
             remote,
         }
     }
@@ -115,16 +103,28 @@ impl Guard {
         self.reads.is_open()
     }
 
-    /// What it has seen so far.
+    /// What it has seen so far, of all calls.
     pub fn counters(&self) -> Counters {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counters {
-            calls: read(&self.counts.calls),
-            failures: read(&self.counts.failures),
-            timeouts: read(&self.counts.timeouts),
-            refused: read(&self.counts.refused),
-            opened: read(&self.counts.opened),
-        }
+        let kinds = self.counters_by_kind().into_iter();
+        kinds.fold(Counters::default(), |sum, (_, more)| Counters {
+            calls: sum.calls + more.calls,
+            failures: sum.failures + more.failures,
+            timeouts: sum.timeouts + more.timeouts,
+            refused: sum.refused + more.refused,
+            opened: sum.opened + more.opened,
+        })
+    }
+
+    /// What it has seen so far of each kind of call: `read`, `store`, `lock`, `hint`, `limit`.
+    pub fn counters_by_kind(&self) -> [(&'static str, Counters); 5] {
+        let all = [
+            &self.reads,
+            &self.stores,
+            &self.locks,
+            &self.hints,
+            &self.limits,
+        ];
+        all.map(|breaker| (breaker.kind(), breaker.counters()))
     }
 
     async fn call<T>(
@@ -132,36 +132,19 @@ impl Guard {
         breaker: &Breaker,
         asked: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let counts = &self.counts;
-        let Some(pass) = breaker.enter() else {
-            counts.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Error::BreakerOpen);
-        };
-        counts.calls.fetch_add(1, Ordering::Relaxed);
+        let pass = breaker.enter().ok_or(Error::BreakerOpen)?;
         let answer = match tokio::time::timeout(self.timeout, asked).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Timeout(self.timeout)),
         };
-        self.note(pass, &answer);
+        match &answer {
+            Ok(_) => pass.succeeded(),
+            Err(error @ Error::Full(_)) if std::ptr::eq(breaker, &self.locks) => {
+                pass.pardoned(error);
+            }
+            Err(error) => pass.failed(error),
+        }
         answer
-    }
-
-    fn note<T>(&self, pass: Pass<'_>, answer: &Result<T, Error>) {
-        let counts = &self.counts;
-        let Err(error) = answer else {
-            return pass.succeeded();
-        };
-        let count = match error {
-            Error::Timeout(_) => &counts.timeouts,
-            _ => &counts.failures,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        if matches!(error, Error::Full(_)) && pass.is_of(&self.locks) {
-            return pass.succeeded();
-        }
-        if pass.failed(error) {
-            counts.opened.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 

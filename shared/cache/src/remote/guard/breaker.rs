@@ -1,6 +1,6 @@
-//! A circuit breaker in two words of memory, without a lock.
+//! A circuit breaker in two words of memory, without a lock, and what it has seen.
 
-use super::Limits;
+use super::{Counters, Limits};
 use crate::clock::{Clock, Stamp};
 use crate::remote::Error;
 use crate::remote::backoff::jittered;
@@ -22,6 +22,16 @@ pub(super) struct Breaker {
     state: AtomicU64,
     /// Failures in a row while closed.
     failures: AtomicU32,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    calls: AtomicU64,
+    failures: AtomicU64,
+    timeouts: AtomicU64,
+    refused: AtomicU64,
+    opened: AtomicU64,
 }
 
 /// The leave to make one call. Dropped without a word, when its caller gave up, it says nothing
@@ -43,6 +53,23 @@ impl Breaker {
             clock,
             state,
             failures,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The word for its calls.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            calls: read(&self.counts.calls),
+            failures: read(&self.counts.failures),
+            timeouts: read(&self.counts.timeouts),
+            refused: read(&self.counts.refused),
+            opened: read(&self.counts.opened),
         }
     }
 
@@ -52,6 +79,16 @@ impl Breaker {
 
     /// The leave to make a call, or none.
     pub(super) fn enter(&self) -> Option<Pass<'_>> {
+        let pass = self.try_enter();
+        let count = match pass {
+            Some(_) => &self.counts.calls,
+            None => &self.counts.refused,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        pass
+    }
+
+    fn try_enter(&self) -> Option<Pass<'_>> {
         let state = self.state.load(Ordering::Acquire);
         let trial = match state {
             CLOSED => false,
@@ -83,8 +120,8 @@ impl Breaker {
         );
     }
 
-    /// Opens it if it is closed, and says whether this call did.
-    fn open(&self, error: &Error) -> bool {
+    /// Opens it if it is closed.
+    fn open(&self, error: &Error) {
         let opened = self.state.compare_exchange(
             CLOSED,
             self.retry_at(),
@@ -92,6 +129,7 @@ impl Breaker {
             Ordering::Relaxed,
         );
         if opened.is_ok() {
+            self.counts.opened.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 remote.name = self.remote,
                 remote.call = self.kind,
@@ -99,7 +137,6 @@ impl Breaker {
                 "the remote tier is left alone for a while"
             );
         }
-        opened.is_ok()
     }
 
     /// Never one of the two special states.
@@ -110,9 +147,19 @@ impl Breaker {
 }
 
 impl Pass<'_> {
-    /// Whether it is a leave of this breaker.
-    pub(super) fn is_of(&self, breaker: &Breaker) -> bool {
-        std::ptr::eq(self.breaker, breaker)
+    /// It failed in a way that is counted and opens nothing.
+    pub(super) fn pardoned(self, error: &Error) {
+        self.count(error);
+        self.succeeded();
+    }
+
+    fn count(&self, error: &Error) {
+        let counts = &self.breaker.counts;
+        let count = match error {
+            Error::Timeout(_) => &counts.timeouts,
+            _ => &counts.failures,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// It was answered.
@@ -124,18 +171,21 @@ impl Pass<'_> {
         }
     }
 
-    /// It was not: true when this was one too many.
-    pub(super) fn failed(mut self, error: &Error) -> bool {
+    /// It was not; which may have been one failure too many.
+    pub(super) fn failed(mut self, error: &Error) {
+        self.count(error);
         let breaker = self.breaker;
         if std::mem::take(&mut self.trial) {
             breaker.state.store(breaker.retry_at(), Ordering::Release);
-            return false;
+            return;
         }
         let failures = breaker
             .failures
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1);
-        failures >= breaker.limits.failures && breaker.open(error)
+        if failures >= breaker.limits.failures {
+            breaker.open(error);
+        }
     }
 }
 
@@ -166,11 +216,11 @@ mod tests {
         Breaker::new("read", "test".to_owned(), limits, clock.clone())
     }
 
+    /// One more failure, and whether it opened the breaker.
     fn fail(breaker: &Breaker) -> bool {
-        breaker
-            .enter()
-            .expect("it is not open")
-            .failed(&Error::Timeout(Duration::ZERO))
+        let pass = breaker.enter().expect("it is not open");
+        pass.failed(&Error::Timeout(Duration::ZERO));
+        breaker.is_open()
     }
 
     #[test]
@@ -194,7 +244,7 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         let trial = breaker.enter().expect("the pause is over");
         assert!(breaker.enter().is_none());
-        assert!(!trial.failed(&Error::Timeout(Duration::ZERO)));
+        trial.failed(&Error::Timeout(Duration::ZERO));
         assert!(
             breaker.enter().is_none(),
             "a failed trial is followed by another pause"
