@@ -6,11 +6,13 @@ use anyhow::{Context as _, Result};
 use larder::remote;
 use larder::remote::hub::Hub;
 use larder_host::trial::{Home, Replica, SOON, reason, retry_after, said};
-use larder_host::{Error, Host, Parts, Port, on_both};
+use larder_host::{Error, Host, Opening, Parts, Port, on_both};
 use larder_profiles::Profiles;
 use larder_proto::cache::v1::GetRoundRequest;
 use larder_proto::cache::v1::feed_service_client::FeedServiceClient;
 use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
+use larder_runtime::client::Client;
+use larder_runtime::config::Migrate;
 use larder_testkit::{postgres, wait_until};
 use std::time::Duration;
 use support::{Node, ada, named, source};
@@ -19,7 +21,11 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 on_both!(
-    a_schema_of_a_newer_release_ends_the_start,
+    an_older_release_starts_beside_a_later_schema_and_says_so,
+    a_migration_that_was_applied_with_other_words_ends_the_start,
+    triggers_of_a_later_release_that_do_less_cost_the_cache_and_not_the_truth,
+    a_service_that_does_not_migrate_waits_until_somebody_has,
+    a_service_that_nobody_migrates_for_ends_in_time_and_says_why,
     a_trigger_that_is_off_costs_the_cache_and_not_the_truth,
     a_service_ends_when_it_is_asked_to,
     the_metrics_are_of_the_calls_and_of_the_cache,
@@ -31,15 +37,108 @@ async fn a_service_ends_when_it_is_asked_to(home: Home) -> Result<()> {
     node.replica.stop().await
 }
 
-async fn a_schema_of_a_newer_release_ends_the_start(home: Home) -> Result<()> {
+async fn an_older_release_starts_beside_a_later_schema_and_says_so(home: Home) -> Result<()> {
     Node::alone(&home).await?.replica.stop().await?;
+    home.by_hand("profiles", "ALTER TABLE profiles ADD COLUMN colour TEXT")?;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
                  execution_time) VALUES (99, 'later', true, 'x', 0)";
     home.by_hand("profiles", newer)?;
+    for migrate in [Migrate::Auto, Migrate::Wait] {
+        let mut parts = home.parts(&Hub::new());
+        parts.migrate = migrate;
+        let node = Node::of(parts).await?;
+        let (_, metrics) = node.replica.admin("/metrics").await?;
+        let line = "larder_schema_ahead{source=\"profiles\"} 99\n";
+        assert!(metrics.contains(line), "{metrics}");
+        node.create(named(&format!("{migrate:?}").to_lowercase(), "Ada"))
+            .await?;
+        node.replica.stop().await?;
+    }
+    Ok(())
+}
+
+async fn a_migration_that_was_applied_with_other_words_ends_the_start(home: Home) -> Result<()> {
+    Node::alone(&home).await?.replica.stop().await?;
+    home.by_hand(
+        "profiles",
+        "UPDATE _sqlx_migrations SET checksum = 'x' WHERE version = 1",
+    )?;
     let mut replica = Replica::start(Profiles, home.parts(&Hub::new())).await?;
-    let error = replica.end().await.expect_err("a newer schema").to_string();
+    let error = replica.end().await.expect_err("another schema").to_string();
     assert!(
-        error.contains("profiles") && error.contains("migration 99"),
+        error.contains("migration 1 was applied with other words"),
+        "{error}"
+    );
+    Ok(())
+}
+
+async fn triggers_of_a_later_release_that_do_less_cost_the_cache_and_not_the_truth(
+    home: Home,
+) -> Result<()> {
+    Node::alone(&home).await?.replica.stop().await?;
+    home.by_hand(
+        "profiles",
+        "UPDATE journal_state SET revision = revision + 1",
+    )?;
+    let node = Node::alone(&home).await?;
+    node.create(ada()).await?;
+    node.get("ada").await?;
+    assert_eq!(source(node.get("ada").await?.metadata()), "l1");
+    node.replica.stop().await?;
+    home.by_hand(
+        "profiles",
+        match home {
+            Home::Postgres(_) => "DROP TRIGGER larder_journal_rows ON profiles",
+            Home::Sqlite(_) => "DROP TRIGGER larder_journal_profiles_update",
+        },
+    )?;
+    let node = Node::alone(&home).await?;
+    for name in ["Countess", "Enchantress"] {
+        let change = format!("UPDATE profiles SET display_name = '{name}' WHERE id = 'ada'");
+        home.by_hand("profiles", &change)?;
+        let answer = node.get("ada").await?;
+        assert_eq!(answer.get_ref().display_name, name);
+        assert_eq!(source(answer.metadata()), "db");
+    }
+    node.replica.stop().await
+}
+
+async fn a_service_that_does_not_migrate_waits_until_somebody_has(home: Home) -> Result<()> {
+    let mut parts = home.parts(&Hub::new());
+    parts.migrate = Migrate::Wait;
+    parts.timing.longest_pause = Duration::from_millis(200);
+    let waiting = Replica::start(Profiles, parts).await?;
+    let says_why = async || {
+        let ready = waiting.admin("/ready").await;
+        ready.is_ok_and(|(status, text)| status == 503 && text.contains("does not create it"))
+    };
+    wait_until("the reason on /ready", SOON, says_why).await?;
+    let opening = Opening::of(&home.parts(&Hub::new()));
+    opening.journal(&Profiles).await?.database().close().await;
+    let ready = async || {
+        waiting
+            .admin("/ready")
+            .await
+            .is_ok_and(|(status, _)| status == 200)
+    };
+    wait_until("readiness", SOON, ready).await?;
+    let client = ProfileServiceClient::new(waiting.client());
+    let node = Node {
+        client,
+        replica: waiting,
+    };
+    node.create(ada()).await?;
+    node.replica.stop().await
+}
+
+async fn a_service_that_nobody_migrates_for_ends_in_time_and_says_why(home: Home) -> Result<()> {
+    let mut parts = home.parts(&Hub::new());
+    parts.migrate = Migrate::Wait;
+    parts.timing.schema = Duration::from_millis(200);
+    let mut replica = Replica::start(Profiles, parts).await?;
+    let error = replica.end().await.expect_err("nobody comes").to_string();
+    assert!(
+        error.contains("profiles") && error.contains("does not create it"),
         "{error}"
     );
     Ok(())
@@ -163,6 +262,72 @@ async fn a_service_waits_for_its_database_and_says_so() -> Result<()> {
     node.replica.stop().await
 }
 
+/// What every health name says: `startup`, `readiness`, `liveness`, nothing, and the service's.
+async fn health(client: Client) -> Result<[bool; 5]> {
+    let service = "larder.profiles.v1.ProfileService";
+    let mut all = [false; 5];
+    for (said, name) in all
+        .iter_mut()
+        .zip(["startup", "readiness", "liveness", "", service])
+    {
+        let service = name.to_owned();
+        let mut health = HealthClient::new(client.clone());
+        let answer = health.check(HealthCheckRequest { service }).await?;
+        *said = answer.get_ref().status == 1;
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_health_name_says_what_it_should_through_all_of_a_life() -> Result<()> {
+    let database = away()?;
+    let mut parts = Parts::new(Hub::new(), database.url().parse()?);
+    parts.timing.longest_pause = Duration::from_millis(200);
+    parts.timing.patience = Duration::from_millis(500);
+    parts.timing.warm_for(Some(Duration::from_secs(1)));
+    parts.connections.acquire_timeout = Duration::from_millis(500);
+    parts.limits.settle = Duration::from_secs(1);
+    let replica = Replica::start(Profiles, parts).await?;
+    let client = replica.client();
+    let says = async |what, expected: [bool; 5]| {
+        wait_until(what, SOON, async || {
+            health(client.clone())
+                .await
+                .is_ok_and(|said| said == expected)
+        })
+        .await
+    };
+    let (starting, ready) = ([false, false, true, false, false], [true; 5]);
+    says("starting", starting).await?;
+    let (_, why) = replica.admin("/ready").await?;
+    assert!(
+        why.contains("database: ") && why.contains("warming: "),
+        "{why}"
+    );
+
+    database.server().restart()?;
+    says("ready", ready).await?;
+    let node = Node {
+        client: ProfileServiceClient::new(client.clone()),
+        replica,
+    };
+    node.create(ada()).await?;
+    node.get("ada").await?;
+
+    database.server().stop()?;
+    let stale = async || {
+        let answer = node.get("ada").await;
+        answer.is_ok_and(|answer| source(answer.metadata()) == "stale")
+    };
+    wait_until("the last value, marked", SOON, stale).await?;
+    assert_eq!(health(client.clone()).await?, ready, "the database is away");
+
+    let draining = [true, false, true, false, false];
+    let (ended, drained) = tokio::join!(node.replica.stop(), says("draining", draining));
+    drained?;
+    ended
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_waits_for_its_database_ends_when_it_is_asked_to() -> Result<()> {
     let database = away()?;
@@ -207,21 +372,11 @@ async fn without_its_database_a_service_answers_what_it_has_and_says_how_old_it_
         assert_eq!(status.code(), Code::Unavailable, "{status}");
         assert!(retry_after(&status).is_some());
     }
-    let shut = async || {
-        let ready = node.replica.admin("/ready").await;
-        ready.is_ok_and(|(status, text)| status == 503 && text.starts_with("database: no proof"))
-    };
-    wait_until("a gate that is shut", SOON, shut).await?;
+    // All replicas lose it at once: if they left, what they have would be no answer any more.
+    assert_eq!(node.replica.admin("/ready").await?.0, 200);
     assert_eq!(node.replica.admin("/live").await?.0, 200);
 
     database.server().restart()?;
-    let open = async || {
-        node.replica
-            .admin("/ready")
-            .await
-            .is_ok_and(|(status, _)| status == 200)
-    };
-    wait_until("a gate that is open again", SOON, open).await?;
     let written = async || {
         node.update(named("ada", "Countess"), None, None)
             .await

@@ -30,6 +30,8 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// How long bringing the schema up to date may take, waiting for other replicas included.
     pub migrate_timeout: Duration,
+    /// Whether what is missing is created: a database on a server, a file and its folder.
+    pub create: bool,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             acquire_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(15),
             migrate_timeout: Duration::from_secs(600),
+            create: true,
         }
     }
 }
@@ -55,8 +58,9 @@ impl Database {
     /// Opens the database at `url`, creating what is missing: a SQLite file and its folder, or
     /// a database on a PostgreSQL server.
     ///
-    /// [`Error::Unavailable`] means that the server is not there yet: the caller may say so and
-    /// try again. Any other error will not mend itself.
+    /// [`Error::Unavailable`] means that the server is not there yet, [`Error::Absent`] that the
+    /// database is not and was not to be created: the caller may say so and try again. Any other
+    /// error will not mend itself.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::open_with(url, Options::default()).await
     }

@@ -67,12 +67,21 @@ pub enum Error {
         #[source]
         source: Cause,
     },
-    /// A newer release has changed the schema: this one would misread it.
-    #[error("the schema is of a newer release: migration {version} is not known to this one")]
+    /// A later release has applied its migrations and not all of this one's: they have parted.
+    #[error("migration {version} is of another release, and not all of this one's are applied")]
     NewerSchema {
         /// The newest migration that was applied.
         version: i64,
     },
+    /// Somebody else is to bring the schema up to date, and has not yet.
+    #[error("the schema waits for migration {version}, which this process does not apply")]
+    Behind {
+        /// The first migration that is not applied.
+        version: i64,
+    },
+    /// There is no such database, and it was not to be created.
+    #[error("there is no such database yet, and this process does not create it")]
+    Absent,
     /// The schema could not be brought up to date.
     #[error("the schema could not be brought up to date")]
     Migration(#[source] Cause),

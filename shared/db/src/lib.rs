@@ -37,6 +37,7 @@ mod error;
 mod migrate;
 mod pools;
 mod row;
+mod schema;
 mod tx;
 mod value;
 
@@ -44,6 +45,7 @@ pub use database::{Database, Engine, Options};
 pub use error::Error;
 pub use migrate::migrator;
 pub use row::{Column, Row};
+pub use schema::Schema;
 pub use sqlx::migrate::Migrator;
 pub use sqlx::{AssertSqlSafe, SqlSafeStr};
 pub use tx::Tx;

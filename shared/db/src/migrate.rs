@@ -1,7 +1,7 @@
 //! Bringing a schema up to date, also when several replicas start at once.
 
 use crate::pools::Pools;
-use crate::{Database, Error};
+use crate::{Database, Error, Schema};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _};
 
@@ -21,20 +21,38 @@ pub fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
 }
 
 impl Database {
-    /// Applies those of this engine's migrations that are missing. Of several processes that
-    /// call this at once one does the work and the others wait for it.
-    pub async fn migrate(&self, sqlite: &Migrator, postgres: &Migrator) -> Result<(), Error> {
+    /// Applies those of this engine's migrations that are missing, and tells how the schema stands.
+    /// Of several processes that call this at once one does the work and the others wait for it;
+    /// where nothing is missing, nobody waits for anybody. What a later release has applied stays:
+    /// see [`Schema`].
+    pub async fn migrate(&self, sqlite: &Migrator, postgres: &Migrator) -> Result<Schema, Error> {
+        let schema = self.schema(sqlite, postgres).await?;
+        if schema.missing.is_none() {
+            return Ok(schema);
+        }
         let limit = self.options.migrate_timeout;
         let migrated = tokio::time::timeout(limit, async {
             match &*self.pools {
-                Pools::Sqlite { writes, .. } => on_sqlite(writes, sqlite).await,
-                Pools::Postgres { address, .. } => on_postgres(address, postgres).await,
+                Pools::Sqlite { writes, .. } => on_sqlite(writes, &beside_newer(sqlite)).await,
+                Pools::Postgres { address, .. } => {
+                    on_postgres(address, &beside_newer(postgres)).await
+                }
             }
         });
-        migrated
-            .await
-            .unwrap_or_else(|_| Err(Error::elapsed("migrating")))
+        match migrated.await {
+            Ok(migrated) => migrated?,
+            Err(_) => return Err(Error::elapsed("migrating")),
+        }
+        self.migrated(sqlite, postgres).await
     }
+}
+
+/// The same, not disturbed by what a later release applies in the same moment. What is there was
+/// compared before.
+fn beside_newer(migrator: &Migrator) -> Migrator {
+    let mut same = Migrator::with_migrations(migrator.iter().cloned().collect());
+    same.set_ignore_missing(true);
+    same
 }
 
 /// The driver takes no lock on SQLite, so all is done inside of one `BEGIN IMMEDIATE`, and each
@@ -42,7 +60,7 @@ impl Database {
 async fn on_sqlite(pool: &sqlx::SqlitePool, migrator: &Migrator) -> Result<(), Error> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let migrated = migrator.run_direct(None, &mut *tx, false).await;
-    migrated.map_err(|error| explain(error, migrator))?;
+    migrated.map_err(explain)?;
     Ok(tx.commit().await?)
 }
 
@@ -57,18 +75,12 @@ async fn on_postgres(
         .await?;
     let migrated = migrator.run_direct(None, &mut conn, false).await;
     let closed = conn.close().await;
-    migrated.map_err(|error| explain(error, migrator))?;
+    migrated.map_err(explain)?;
     Ok(closed?)
 }
 
-fn explain(error: MigrateError, migrator: &Migrator) -> Error {
-    let newest = migrator
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0);
+fn explain(error: MigrateError) -> Error {
     match error {
-        MigrateError::VersionMissing(version) if version > newest => Error::NewerSchema { version },
         MigrateError::Execute(source) => match Error::from(source) {
             Error::Refused(source) => Error::Migration(source),
             other => other,

@@ -32,10 +32,14 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 impl Pools {
     pub(crate) async fn sqlite(path: PathBuf, options: &Options) -> Result<Self, Error> {
-        create_folder(&path)?;
+        match options.create {
+            true => create_folder(&path)?,
+            false if !path.exists() => return Err(Error::Absent),
+            false => {}
+        }
         let connect = SqliteConnectOptions::new()
             .filename(&path)
-            .create_if_missing(true)
+            .create_if_missing(options.create)
             .journal_mode(SqliteJournalMode::Wal)
             // With NORMAL a power failure takes back commits that were acknowledged, and their
             // journal ids are then given to others: labels that name them would lie.
@@ -92,7 +96,11 @@ impl Pools {
         let address = address
             .disable_statement_logging()
             .application_name("larder");
-        within(options.acquire_timeout, create_database(&address)).await?;
+        within(
+            options.acquire_timeout,
+            reach_database(&address, options.create),
+        )
+        .await?;
         let timeout = options.statement_timeout.as_millis();
         let reads = format!(
             "SELECT set_config('statement_timeout', '{timeout}', false), \
@@ -199,11 +207,12 @@ fn create_folder(path: &Path) -> Result<(), Error> {
     })
 }
 
-/// Connects once, and creates the database if that is what is missing.
-async fn create_database(address: &PgConnectOptions) -> Result<(), Error> {
+/// Connects once, and creates the database if that is what is missing, and wanted.
+async fn reach_database(address: &PgConnectOptions, create: bool) -> Result<(), Error> {
     match address.connect().await {
         Ok(conn) => return Ok(conn.close().await?),
-        Err(error) if has_code(&error, "3D000") => {}
+        Err(error) if has_code(&error, "3D000") && create => {}
+        Err(error) if has_code(&error, "3D000") => return Err(Error::Absent),
         Err(error) => return Err(error.into()),
     }
     let name = address

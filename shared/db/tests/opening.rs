@@ -3,7 +3,7 @@
 mod support;
 
 use anyhow::Result;
-use larder_db::{Database, Error, args};
+use larder_db::{Database, Error, Options, Schema, args};
 use larder_testkit::postgres;
 use support::{Source, history, impatient};
 
@@ -130,15 +130,68 @@ async fn a_damaged_file_is_reported_as_such() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_of_a_newer_release_is_refused() -> Result<()> {
+async fn an_older_release_lives_beside_what_a_later_one_applied() -> Result<()> {
     for source in Source::both()? {
         let db = source.open().await?;
-        db.migrate(&history(3), &history(3)).await?;
-        let refused = db.migrate(&history(1), &history(1)).await;
-        assert!(
-            matches!(refused, Err(Error::NewerSchema { version: 2 | 3 })),
-            "{refused:?}"
-        );
+        let newest = db.migrate(&history(3), &history(3)).await?;
+        assert_eq!(newest, Schema::default());
+        for schema in [
+            db.migrate(&history(1), &history(1)).await?,
+            db.migrated(&history(1), &history(1)).await?,
+        ] {
+            assert_eq!((schema.missing, schema.newer), (None, Some(3)));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_that_have_parted_are_refused() -> Result<()> {
+    let second = "ALTER TABLE notes ADD COLUMN colour TEXT";
+    let changed = || larder_db::migrator(&[(1, "notes", "SELECT 1"), (2, "colour", second)]);
+    let gap = || larder_db::migrator(&[(1, "notes", support::NOTES), (3, "later", second)]);
+    let late = || larder_db::migrator(&[(0, "early", second), (1, "notes", support::NOTES)]);
+    for source in Source::both()? {
+        let db = source.open().await?;
+        db.migrate(&history(2), &history(2)).await?;
+        for parted in [changed(), gap()] {
+            let refused = db.migrate(&parted, &parted).await;
+            assert!(matches!(refused, Err(Error::Migration(_))), "{refused:?}");
+        }
+        let refused = db.migrate(&late(), &late()).await;
+        let expected = matches!(refused, Err(Error::NewerSchema { version: 2 }));
+        assert!(expected, "{refused:?}");
+        let still = db.schema(&history(2), &history(2)).await?;
+        assert_eq!(still, Schema::default(), "nothing was applied");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_schema_makes_nothing() -> Result<()> {
+    let waits = Options {
+        create: false,
+        ..impatient()
+    };
+    let server = postgres::start()?;
+    let folder = tempfile::tempdir()?;
+    let file = format!("sqlite://{}/deep/test.db", folder.path().display());
+    for url in [server.url_of("not_yet"), file] {
+        for _ in 0..2 {
+            let absent = Database::open_with(&url, waits.clone()).await;
+            assert!(matches!(absent, Err(Error::Absent)), "{absent:?}");
+        }
+        let made = Database::open(&url).await?;
+        let db = Database::open_with(&url, waits.clone()).await?;
+        for (applied, version) in [(0, 1), (1, 2)] {
+            made.migrate(&history(applied), &history(applied)).await?;
+            let behind = db.migrated(&history(2), &history(2)).await;
+            let expected = matches!(behind, Err(Error::Behind { version: one }) if one == version);
+            assert!(expected, "{behind:?}");
+        }
+        made.migrate(&history(2), &history(2)).await?;
+        let schema = db.migrated(&history(2), &history(2)).await?;
+        assert_eq!(schema, Schema::default());
     }
     Ok(())
 }
@@ -151,7 +204,7 @@ async fn replicas_that_start_at_once_migrate_once() -> Result<()> {
             let url = source.url();
             replicas.spawn(async move {
                 let db = Database::open(&url).await?;
-                db.migrate(&history(3), &history(3)).await
+                db.migrate(&history(3), &history(3)).await.map(drop)
             });
         }
         while let Some(replica) = replicas.join_next().await {

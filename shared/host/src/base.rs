@@ -4,12 +4,12 @@ use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::parts::Parts;
 use crate::place::database_url;
-use crate::service::Service;
+use crate::service::{Migrations, Service};
 use http::HeaderMap;
 use larder::{Freshness, Larder, Read, SealKey, Source};
-use larder_db::Database;
+use larder_db::{Database, Schema};
 use larder_journal::Journal;
-use larder_runtime::config::Address;
+use larder_runtime::config::{Address, Migrate};
 use larder_runtime::status;
 use larder_runtime::tasks::{self, Tasks};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct Base {
     tasks: Tasks,
     writes: Arc<Semaphore>,
     pub(crate) doubt: Doubt,
+    /// See [`Base::schema`].
+    schema: Schema,
 }
 
 /// What is needed to open a service's database and its source.
@@ -40,6 +42,8 @@ pub struct Opening {
     pub database: Address,
     /// Connections, and how long they are waited for.
     pub connections: larder_db::Options,
+    /// Who brings the tables up to date.
+    pub migrate: Migrate,
     /// What the journal keeps and for how long.
     pub journal: larder_journal::Settings,
     /// How often the feed is asked; `None` for never.
@@ -65,6 +69,7 @@ impl Opening {
         Self {
             database: parts.database.clone(),
             connections: parts.connections.clone(),
+            migrate: parts.migrate,
             journal: parts.journal.clone(),
             poll: parts.timing.poll,
             larder: larder.build(),
@@ -81,25 +86,37 @@ impl Opening {
     }
 
     /// Opens the database of a service, brings its tables up to date, and installs its journal:
-    /// all that is needed to write rows.
+    /// all that is needed to write rows. Where somebody else does that, it is an error as long as
+    /// it is not done.
     pub async fn journal(&self, service: &impl Service) -> Result<Journal, Error> {
+        Ok(self.prepared(service).await?.0)
+    }
+
+    async fn prepared(&self, service: &impl Service) -> Result<(Journal, Schema), Error> {
         let name = service.name();
         let url = database_url(self.database.expose(), name)?;
         let failed = |source| Error::Database {
             service: name,
             source,
         };
-        let database =
-            Database::open_with(&url, service.connections(self.connections.clone())).await;
+        let connections = larder_db::Options {
+            create: self.migrate == Migrate::Auto,
+            ..service.connections(self.connections.clone())
+        };
+        let database = Database::open_with(&url, connections).await;
         let database = database.map_err(|error| failed(error.into()))?;
-        let migrations = service.migrations();
-        let migrated = database
-            .migrate(&migrations.sqlite, &migrations.postgres)
-            .await;
-        migrated.map_err(|error| failed(error.into()))?;
-        let settings = self.journal.clone();
-        let journal = Journal::install_with(database, service.watches(), settings).await;
-        journal.map_err(failed)
+        let Migrations { sqlite, postgres } = service.migrations();
+        let schema = match self.migrate {
+            Migrate::Auto => database.migrate(&sqlite, &postgres).await,
+            Migrate::Wait => database.migrated(&sqlite, &postgres).await,
+        };
+        let schema = schema.map_err(|error| failed(error.into()))?;
+        let (watches, settings) = (service.watches(), self.journal.clone());
+        let journal = match self.migrate {
+            Migrate::Auto => Journal::install_with(database, watches, settings).await,
+            Migrate::Wait => Journal::find(database, watches, settings).await,
+        };
+        Ok((journal.map_err(failed)?, schema))
     }
 }
 
@@ -107,7 +124,14 @@ impl Base {
     /// Opens the database and the source of a service, once; keyspaces are the service's own to
     /// open. Must be called on a tokio runtime.
     pub async fn open(service: &impl Service, opening: &Opening) -> Result<Self, Error> {
-        let journal = opening.journal(service).await?;
+        let (journal, schema) = opening.prepared(service).await?;
+        if let Some(version) = schema.newer {
+            tracing::warn!(
+                service.name = service.name(),
+                schema.version = version,
+                "the tables are of a later release, whose migrations only add to what this one knows"
+            );
+        }
         let source = opening
             .larder
             .source(service.name())
@@ -124,7 +148,13 @@ impl Base {
             tasks: opening.tasks.clone(),
             writes: Arc::new(Semaphore::new(WRITES)),
             doubt: opening.doubt.clone(),
+            schema,
         })
+    }
+
+    /// How the tables stood, when they were opened, to what this release knows.
+    pub fn schema(&self) -> Schema {
+        self.schema
     }
 
     /// The process's cache, for sources of other services.

@@ -54,6 +54,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it waits for somebody else to bring the tables up to date.
+    pub(crate) fn is_behind(&self) -> bool {
+        use larder_db::Error as Db;
+        use larder_journal::Error as Journal;
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source,
+            Journal::Database(Db::Behind { .. } | Db::Absent) | Journal::NotInstalled { .. }
+        )
+    }
+
     /// Whether the same may go well a moment later.
     pub(crate) fn may_pass(&self) -> bool {
         use larder_db::Error as Db;
@@ -72,6 +85,7 @@ impl Error {
             ),
             // A standby, which may be promoted.
             Journal::Unusable(_) => true,
+            Journal::NotInstalled { .. } => true,
             _ => false,
         }
     }

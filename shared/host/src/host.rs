@@ -176,6 +176,13 @@ impl<S: Service> Host<S> {
                 }
             })
             .collect(move || flaws(name, doubt.flaws()))
+            .collect({
+                let opened = opened.clone();
+                move || {
+                    let opened = opened.get();
+                    opened.map_or_else(String::new, |opened| ahead(name, &opened.base))
+                }
+            })
             .collect(move || limits.as_ref().map(Limits::render).unwrap_or_default())
             .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
             .collect({
@@ -253,6 +260,7 @@ impl<S: Service> Start<S> {
             .service
             .open(&base)
             .map_err(|source| Error::Service { service, source })?;
+        upkeep::look_at_triggers_first(&base).await;
         // The first round: without it, nothing is taken from the remote tier. The poller says
         // why, if there is none.
         let _ = base.source().prove().await;
@@ -296,6 +304,14 @@ async fn try_remote(larder: larder::Larder) {
         let name = larder.remote().name();
         tracing::warn!(remote = name, error = %error, "starting without the remote tier");
     }
+}
+
+/// The newest migration of the tables that this release does not know, or 0.
+fn ahead(source: &str, base: &Base) -> String {
+    let version = base.schema().newer.unwrap_or_default();
+    format!(
+        "# TYPE larder_schema_ahead gauge\nlarder_schema_ahead{{source=\"{source}\"}} {version}\n"
+    )
 }
 
 fn flaws(source: &str, flaws: usize) -> String {

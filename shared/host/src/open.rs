@@ -7,13 +7,14 @@ use crate::service::Service;
 use larder_runtime::readiness::Gate;
 use rand::Rng as _;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The pause after the first failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens the service's database and source. While the database is away it is tried again, with
 /// pauses that grow to a bound; the gate says why, and the log once for each reason. An error
-/// that does not mend itself ends it.
+/// that does not mend itself ends it, and so does a schema that nobody brings up to date.
 pub(crate) async fn until_open<S: Service>(
     service: &S,
     opening: &Opening,
@@ -21,6 +22,7 @@ pub(crate) async fn until_open<S: Service>(
     timing: &Timing,
 ) -> Result<Base, Error> {
     let mut pause = FIRST_PAUSE;
+    let mut behind_since = None;
     let mut said = String::new();
     loop {
         let error = match Base::open(service, opening).await {
@@ -28,6 +30,14 @@ pub(crate) async fn until_open<S: Service>(
             Err(error) if !error.may_pass() => return Err(error),
             Err(error) => error,
         };
+        if error.is_behind() {
+            let since = *behind_since.get_or_insert_with(Instant::now);
+            if since.elapsed() > timing.schema {
+                return Err(error);
+            }
+        } else {
+            behind_since = None;
+        }
         let reason = told(&error);
         gate.shut(&reason);
         if reason != said {

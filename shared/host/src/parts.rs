@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::heat;
 use larder::remote::{self, Remote};
 use larder::{SealKey, Tiers};
-use larder_runtime::config::{Address, Common, Limiting, Name, Operators};
+use larder_runtime::config::{Address, Common, Limiting, Migrate, Name, Operators};
 use larder_runtime::tls::Tls;
 use larder_runtime::{listen, server, shutdown};
 use std::net::SocketAddr;
@@ -43,6 +43,8 @@ pub struct Parts {
     pub seal: Option<SealKey>,
     /// Connections, and how long they are waited for.
     pub connections: larder_db::Options,
+    /// Who brings the tables up to date.
+    pub migrate: Migrate,
     /// What the journal keeps and for how long.
     pub journal: larder_journal::Settings,
     /// What is done how often in the background.
@@ -76,8 +78,10 @@ pub struct Timing {
     pub share: Option<Duration>,
     /// How often it is seen whether the feed answers.
     pub watch: Duration,
-    /// How long the feed may fail before the process is not ready.
+    /// How long the feed may fail before it is said that it does.
     pub patience: Duration,
+    /// How long somebody else may take to bring the tables up to date.
+    pub schema: Duration,
     /// The longest pause between two attempts to open the database.
     pub longest_pause: Duration,
 }
@@ -93,6 +97,7 @@ impl Default for Timing {
             share: None,
             watch: Duration::from_millis(250),
             patience: Duration::from_secs(5),
+            schema: Duration::from_secs(600),
             longest_pause: Duration::from_secs(5),
         }
     }
@@ -125,6 +130,7 @@ impl Parts {
             namespace: "larder".to_owned(),
             seal: None,
             connections: larder_db::Options::default(),
+            migrate: Migrate::default(),
             journal: larder_journal::Settings::default(),
             timing: Timing::default(),
         }
@@ -153,6 +159,7 @@ impl Parts {
             operators: common.operators.clone(),
             limits: common.serving.limits(),
             limiting: common.limiting.clone(),
+            migrate: common.migrating.migrate,
             ..parts
         })
     }

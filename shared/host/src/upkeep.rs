@@ -1,5 +1,5 @@
 //! What goes on behind the answers until the end: pruning, the check of the triggers, the
-//! comparison of a few copies with the source, and the gate that shuts while nothing can be proven.
+//! comparison of a few copies with the source, and the gate that opens with the first proof.
 
 use crate::base::Base;
 use crate::error::told;
@@ -56,16 +56,31 @@ async fn prune(base: Base, interval: Duration) {
 async fn check(base: Base, interval: Duration) {
     loop {
         tokio::time::sleep(jittered(interval)).await;
-        match base.journal().check().await {
-            Ok(problems) if problems.is_empty() => trust_again(&base).await,
-            Ok(problems) => doubt(&base, &problems),
-            // That it is away is said by the gate.
-            Err(error) => {
-                let reason = told(&error);
-                tracing::debug!(reason, "the triggers could not be checked");
-            }
+        look_at_triggers(&base).await;
+    }
+}
+
+/// What is not journalled is not served, and triggers may be of a later release: until they can be
+/// looked at, they are doubted.
+pub(crate) async fn look_at_triggers_first(base: &Base) {
+    if !look_at_triggers(base).await {
+        base.doubt.note(1);
+    }
+}
+
+/// Doubts the source while its triggers are not as they should be. False where that cannot be seen.
+async fn look_at_triggers(base: &Base) -> bool {
+    match base.journal().check().await {
+        Ok(problems) if problems.is_empty() => trust_again(base).await,
+        Ok(problems) => doubt(base, &problems),
+        // That the database is away is said by whoever watches it.
+        Err(error) => {
+            let reason = told(&error);
+            tracing::debug!(reason, "the triggers could not be checked");
+            return false;
         }
     }
+    true
 }
 
 /// Compares copies with the source, one key at a time, and has those that are wrong dropped. The
@@ -130,13 +145,31 @@ async fn trust_again(base: &Base) {
     }
 }
 
-/// Holds the gate open while the feed answers.
+/// Opens the gate with the first proof, for good, and logs when proofs end and go on.
+///
+/// A database that stalls stalls for all replicas. If each of them left then, nobody would be asked
+/// any more, and answers that are still there, marked with their age, would become none. From its
+/// first proof on a process can say what it has, or UNAVAILABLE and when to come back.
 async fn watch(base: Base, gate: Gate, interval: Duration, patience: Duration) {
+    let source = base.source().name();
+    let (mut began, mut proving) = (false, true);
     loop {
-        match base.source().stats().proven_age {
-            Some(age) if age <= patience => gate.open(),
-            _ => gate.shut(&reason(&base, patience).await),
+        let age = base.source().stats().proven_age;
+        let proves = age.is_some_and(|age| age <= patience);
+        match (began, proves) {
+            (false, true) => {
+                gate.open();
+                began = true;
+            }
+            (false, false) => gate.shut(&reason(&base, patience).await),
+            (true, true) if !proving => tracing::info!(cache.source = source, "proofs go on"),
+            (true, false) if proving => {
+                let reason = reason(&base, patience).await;
+                tracing::warn!(cache.source = source, reason, "answers are marked stale");
+            }
+            (true, _) => {}
         }
+        proving = proves;
         tokio::time::sleep(interval).await;
     }
 }

@@ -13,11 +13,15 @@ pub enum Error {
     /// What the database answered makes no sense here; a standby's answer may be of this kind.
     #[error("the journal's answer cannot be used: {0}")]
     Unusable(String),
-    /// A newer release has installed its triggers: this one would replace them by fewer.
-    #[error("the journal is of a newer release (version {version}, revision {revision})")]
+    /// A newer release has changed the journal itself: this one would misread it.
+    #[error("the journal is of a newer release (version {version})")]
     Newer {
         /// Of this crate's own tables.
         version: i64,
+    },
+    /// Somebody else is to install the journal, and has not yet.
+    #[error("the journal of revision {revision} is not installed, which this process does not do")]
+    NotInstalled {
         /// Of the watches.
         revision: i64,
     },

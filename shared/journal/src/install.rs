@@ -4,6 +4,42 @@ use crate::sql::{VERSION, identifier, postgres, sqlite};
 use crate::{Error, Journal, Watches, check};
 use larder::key::Tag;
 use larder_db::{AssertSqlSafe, Engine, Row, Tx, args};
+use std::cmp::Ordering;
+
+/// Fails unless it was installed, by this release or a later one; changes nothing. Whether its
+/// triggers are as they should be is for [`Journal::check`] to say.
+pub(crate) async fn find(journal: &Journal) -> Result<(), Error> {
+    let (db, watches) = (&journal.inner.db, &journal.inner.watches);
+    let missing = Error::NotInstalled {
+        revision: watches.revision,
+    };
+    let (installed, own) = match db.engine() {
+        Engine::Sqlite => (
+            db.fetch_one(sqlite::INSTALLED, args![])
+                .await?
+                .get::<bool>(0)?,
+            None,
+        ),
+        Engine::Postgres => {
+            let row = db.fetch_one(postgres::SCHEMA, args![]).await?;
+            (row.get(1)?, Some(postgres::OWN))
+        }
+    };
+    if !installed {
+        return Err(missing);
+    }
+    // What was restored from another server's dump is to be installed anew.
+    if let Some(own) = own
+        && !db.fetch_one(own, args![]).await?.get::<bool>(0)?
+    {
+        return Err(missing);
+    }
+    let installed = State::of(&db.fetch_one(STATE, args![]).await?)?;
+    match installed.stands(watches)? {
+        Stands::Earlier => Err(missing),
+        Stands::Same | Stands::Later => Ok(()),
+    }
+}
 
 pub(crate) async fn install(journal: &Journal) -> Result<(), Error> {
     // On SQLite this is BEGIN IMMEDIATE; PostgreSQL takes its lock below.
@@ -14,18 +50,14 @@ pub(crate) async fn install(journal: &Journal) -> Result<(), Error> {
         Engine::Postgres => on_postgres(&mut tx, watches).await?,
     };
     let fingerprint = format!("{:016x}", Tag::of("fingerprint", &plan.program).0);
-    let installed = state(&mut tx).await?;
-    if (installed.version, installed.revision) > (VERSION, watches.revision) {
-        let (version, revision) = (installed.version, installed.revision);
-        return Err(Error::Newer { version, revision });
-    }
-    let same = (installed.version, installed.revision) == (VERSION, watches.revision);
-    if same && installed.fingerprint != fingerprint {
+    let installed = State::of(&tx.fetch_one(STATE, args![]).await?)?;
+    let stands = installed.stands(watches)?;
+    if stands == Stands::Same && installed.fingerprint != fingerprint {
         return Err(Error::Unrevised {
             revision: watches.revision,
         });
     }
-    if same && plan.sound {
+    if stands == Stands::Later || stands == Stands::Same && plan.sound {
         return Ok(tx.commit().await?);
     }
     tx.execute_script(AssertSqlSafe(plan.cleanup + &plan.program))
@@ -60,14 +92,39 @@ struct State {
     fingerprint: String,
 }
 
-async fn state(tx: &mut Tx) -> Result<State, Error> {
-    let sql = "SELECT version, revision, fingerprint FROM journal_state";
-    let row = tx.fetch_one(sql, args![]).await?;
-    Ok(State {
-        version: row.get(0)?,
-        revision: row.get(1)?,
-        fingerprint: row.get(2)?,
-    })
+/// How what is installed stands to what this release would install.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stands {
+    Earlier,
+    Same,
+    /// A later release has installed its triggers, and they stay: with those of this one its replicas
+    /// would miss changes. Whether this one misses some is seen by [`Journal::check`].
+    Later,
+}
+
+const STATE: &str = "SELECT version, revision, fingerprint FROM journal_state";
+
+impl State {
+    fn of(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            version: row.get(0)?,
+            revision: row.get(1)?,
+            fingerprint: row.get(2)?,
+        })
+    }
+
+    fn stands(&self, watches: &Watches) -> Result<Stands, Error> {
+        let version = self.version;
+        match (
+            self.version.cmp(&VERSION),
+            self.revision.cmp(&watches.revision),
+        ) {
+            (Ordering::Greater, _) => Err(Error::Newer { version }),
+            (Ordering::Less, _) | (_, Ordering::Less) => Ok(Stands::Earlier),
+            (_, Ordering::Equal) => Ok(Stands::Same),
+            (_, Ordering::Greater) => Ok(Stands::Later),
+        }
+    }
 }
 
 async fn on_sqlite(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {

@@ -52,7 +52,8 @@ impl Default for Settings {
 impl Journal {
     /// Opens the journal of a database whose tables exist, creating the journal's own and the
     /// triggers where they are missing or not as described. Of several processes that start at
-    /// once one does it.
+    /// once one does it. Triggers that a later revision has installed stay: before anything is
+    /// served, [`Journal::check`] says whether they do what is described here.
     ///
     /// Whatever it changes, it also touches everything: values that were cached while triggers
     /// were missing are not taken afterwards.
@@ -68,6 +69,14 @@ impl Journal {
     ) -> Result<Self, Error> {
         let journal = Self::attach(db, watches, settings);
         install::install(&journal).await?;
+        Ok(journal)
+    }
+
+    /// The journal of a database in which others install it: [`Error::NotInstalled`] as long as
+    /// they have not. Changes nothing.
+    pub async fn find(db: Database, watches: Watches, settings: Settings) -> Result<Self, Error> {
+        let journal = Self::attach(db, watches, settings);
+        install::find(&journal).await?;
         Ok(journal)
     }
 

@@ -5,7 +5,7 @@ mod support;
 use anyhow::Result;
 use larder::feed::Feed as _;
 use larder::key::Tag;
-use larder_journal::{Error, Flaw, Journal, Watch, Watches};
+use larder_journal::{Error, Flaw, Journal, Problem, Settings, Watch, Watches};
 use support::{Home, Source, open, watches};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,28 +38,50 @@ async fn installing_again_changes_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_release_does_not_install_over_a_newer_one() -> Result<()> {
+async fn an_older_release_leaves_what_a_newer_one_installed_and_sees_what_it_lacks() -> Result<()> {
     for source in Source::both().await? {
         let db = open(&source.home.url()).await?;
         let newer = Watches::revision(2).watch(Watch::table("replies").row("replies", "id"));
         let before = source.coverage().await?;
         Journal::install(db.clone(), newer).await?;
         assert!(source.tags_since(&before).await?.contains(&Tag::all()));
-        let refused = Journal::install(db, watches()).await;
-        let newer = matches!(
-            refused,
-            Err(Error::Newer {
-                version: 1,
-                revision: 2
-            })
-        );
-        assert!(newer, "{refused:?}");
+        let older = Journal::install(db.clone(), watches()).await?;
+        let problems = older.check().await?;
+        let lacks = |problem: &Problem| {
+            (problem.table.as_str(), problem.flaw) == ("comments", Flaw::Missing)
+        };
+        assert!(problems.iter().any(lacks), "{problems:?}");
+        let found = Journal::find(db, watches(), Settings::default()).await?;
+        assert!(!found.check().await?.is_empty());
         // What is watched no more has no triggers any more.
         let before = source.coverage().await?;
         source
             .home
             .shell("INSERT INTO comments (id, text) VALUES (1, 'x')")?;
         assert_eq!(source.journal.round(Some(&before)).await?.changes, []);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_is_found_when_others_have_installed_it_and_never_made() -> Result<()> {
+    for home in [Home::sqlite()?, Home::postgres()?] {
+        let db = open(&home.url()).await?;
+        let find = || Journal::find(db.clone(), watches(), Settings::default());
+        for _ in 0..2 {
+            let missing = find().await;
+            let expected = matches!(missing, Err(Error::NotInstalled { revision: 1 }));
+            assert!(expected, "{missing:?}");
+        }
+        Journal::install(db.clone(), watches()).await?;
+        assert_eq!(find().await?.check().await?, []);
+        home.shell("UPDATE journal_state SET version = 2")?;
+        for newer in [find().await, Journal::install(db.clone(), watches()).await] {
+            assert!(
+                matches!(newer, Err(Error::Newer { version: 2 })),
+                "{newer:?}"
+            );
+        }
     }
     Ok(())
 }

@@ -51,7 +51,10 @@ impl Admin {
         Self {
             listener,
             readiness: readiness.clone(),
-            collectors: Vec::new(),
+            collectors: vec![Box::new({
+                let readiness = readiness.clone();
+                move || readiness.render()
+            })],
             more: Router::new(),
             grpc: Router::new(),
             tls: None,

@@ -13,6 +13,7 @@ use std::time::Duration;
 mod address;
 mod guarding;
 mod limiting;
+mod migrating;
 mod network;
 mod quota;
 mod sealing;
@@ -20,6 +21,7 @@ mod sealing;
 pub use address::{Address, Secret};
 pub use guarding::{Certificates, Guarding, Name, NotName, Operators};
 pub use limiting::{Away, Limiting, Trusted};
+pub use migrating::{Migrate, Migrating};
 pub use network::{Network, NotNetwork};
 pub use quota::{NotQuota, Quota};
 pub use sealing::{NoSealKey, Sealing};
@@ -64,6 +66,9 @@ pub struct Common {
     /// How often somebody may ask.
     #[command(flatten)]
     pub limiting: Limiting,
+    /// Who brings its tables up to date.
+    #[command(flatten)]
+    pub migrating: Migrating,
     /// What its entries and hints are sealed with.
     #[command(flatten)]
     pub sealing: Sealing,
@@ -276,7 +281,9 @@ impl Common {
             .line("admin-addr", self.listen.admin(admin_port))
             .line("remote", &self.seams.remote)
             .line("database", &self.seams.database)
-            .line("embedded", word(self.seams.embedded))
+            .line("embedded", word(self.seams.embedded));
+        let shown = self.migrating.show(shown);
+        let shown = shown
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
@@ -371,6 +378,7 @@ mod tests {
             ("--remote", ""),
             ("--database", "no-scheme"),
             ("--embedded", "maybe"),
+            ("--migrate", "never"),
             ("--drain-seconds", "-1"),
             ("--warm-seconds", "61"),
             ("--log-format", "xml"),
@@ -442,6 +450,7 @@ mod tests {
             "grpc-addr = 0.0.0.0:1\n",
             "admin-addr = 0.0.0.0:2\n",
             "remote = redis://:***@r:6379\n",
+            "migrate = auto\n",
             "warm-seconds = 3\n",
             "rate-limit-ip = 100/s\n",
             "rate-burst-ip = 100\n",

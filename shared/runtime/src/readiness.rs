@@ -11,6 +11,9 @@ use tokio::sync::watch;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+/// The metric.
+pub const READY: &str = "larder_ready";
+
 /// The gates of this process. Clones are of the same process.
 #[derive(Clone, Debug)]
 pub struct Readiness {
@@ -60,6 +63,14 @@ impl Readiness {
     /// Why this process is not ready, each with the gate's name; empty when it is.
     pub fn reasons(&self) -> Vec<String> {
         self.state.borrow().reasons()
+    }
+
+    /// Whether it is ready, as Prometheus text.
+    pub fn render(&self) -> String {
+        let ready = u8::from(self.state.borrow().is_ready());
+        format!(
+            "# HELP {READY} Whether the process should get calls.\n# TYPE {READY} gauge\n{READY} {ready}\n"
+        )
     }
 
     /// From now on, and for good, not ready.

@@ -353,8 +353,11 @@ async fn the_admin_port_tells_how_things_are() {
     assert!(fetch(address, "/live").await.starts_with("HTTP/1.1 200"));
     let text = fetch(address, "/ready").await;
     assert!(text.starts_with("HTTP/1.1 503") && text.contains("database: not opened yet"));
+    let ready = async || fetch(address, "/metrics").await;
+    assert!(ready().await.contains("\nlarder_ready 0\n"));
     gate.open();
     assert!(fetch(address, "/ready").await.starts_with("HTTP/1.1 200"));
+    assert!(ready().await.contains("\nlarder_ready 1\n"));
     HealthClient::new(running.client())
         .check(HealthCheckRequest::default())
         .await

@@ -14,6 +14,9 @@ const TRUNCATED: &str = "larder_journal_truncate";
 pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(7819001374532)::text";
 pub(crate) const SCHEMA: &str = "SELECT current_schema()::text, \
      to_regclass(quote_ident(current_schema()) || '.journal_state') IS NOT NULL";
+/// Whether the journal was written on this server.
+pub(crate) const OWN: &str = "SELECT system = \
+     (SELECT system_identifier::text FROM pg_control_system()) FROM journal_state";
 /// Waiting for a table that someone holds would make everyone else wait behind us.
 pub(crate) const PATIENCE: &str = "SELECT set_config('lock_timeout', '5s', true)";
 
