@@ -9,11 +9,14 @@
 //!
 //! 1. the ports are taken; `/live` answers, `/ready` says why not yet;
 //! 2. the gRPC server is up, and answers UNAVAILABLE ([`Late`]);
-//! 3. the database is opened, for as long as that takes, and migrated; the journal is installed;
-//!    the source is opened, and the keyspaces ([`Base::open`]);
-//! 4. calls are answered, and with the first proof the gate `database` opens for good; what other replicas read most is brought into
-//!    memory, for a bounded time, and the gate `warming` opens (`heat.rs`, [`Timing::warm`]);
-//! 5. pruning, the check of the triggers, telling what is read most, and the gate go on until the end ([`Timing`]).
+//! 3. the database is opened, for as long as that takes; its tables are brought up to date and the
+//!    journal is installed, or that is waited for ([`Parts::migrate`]); the source is opened, and the
+//!    keyspaces ([`Base::open`]);
+//! 4. calls are answered, and with the first proof the gate `database` opens for good; what other
+//!    replicas read most is brought into memory, for a bounded time, and the gate `warming` opens
+//!    (`heat.rs`, [`Timing::warm`]);
+//! 5. pruning, the check of the triggers, telling what is read most, and a look at whether proofs go on
+//!    continue until the end ([`Timing`]).
 //!
 //! Calls may be limited by address and by user ([`Parts::limiting`]), those answered from memory
 //! included.
