@@ -152,6 +152,7 @@ impl Gateway {
     /// [`larder_runtime::server::Server::serve`].
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let (tasks, metrics, pages) = (Tasks::new(), self.metrics, self.pages);
+        let counted = metrics.clone();
         let (rates, tls) = (self.rates, self.tls);
         if let Some(tls) = &tls {
             tls.watch(&tasks);
@@ -169,6 +170,7 @@ impl Gateway {
             self.limits,
             &self.readiness,
             &tasks,
+            &counted,
             stop,
         )
         .await;

@@ -52,6 +52,11 @@ struct Histogram {
 }
 
 impl Metrics {
+    /// How many requests are under way.
+    pub fn active(&self) -> usize {
+        usize::try_from(self.active.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
     /// All of it as Prometheus text.
     pub fn render(&self) -> String {
         let active = self.active.load(Ordering::Relaxed);

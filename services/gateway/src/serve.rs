@@ -5,24 +5,30 @@
 //! take and how long it may be.
 
 use crate::layers::Peer;
+use crate::metrics::Metrics;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use axum::http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use larder_runtime::drain;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
 use larder_runtime::tasks::Tasks;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 /// Connections at once; more wait to be accepted.
@@ -38,8 +44,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop`, and then ends in order:
 ///
-/// 1. readiness says no, and requests are taken for as long as it takes to be heard;
-/// 2. no new connections; requests that run may finish;
+/// 1. readiness says no, and requests are taken for as long as it takes to be heard; every answer
+///    says that its connection ends with it, so that the next request goes elsewhere and none is on
+///    its way to a connection that is just being closed;
+/// 2. no new connections; requests that run may finish, and peers that say nothing are soon waited for
+///    no more: see [`drain`];
 /// 3. the tasks are closed, for which a fifth of the time is kept.
 ///
 /// What is not over at the end of the drain is left behind.
@@ -49,30 +58,40 @@ pub(crate) async fn serve(
     limits: Limits,
     readiness: &Readiness,
     tasks: &Tasks,
+    metrics: &Metrics,
     stop: impl Future<Output = ()>,
 ) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(server.address = %address, "serving");
     }
     let graceful = GracefulShutdown::new();
+    let ends = Ends::default();
     let begun = {
-        let mut accepting = pin!(accept(listener, &routes, &graceful, tasks));
+        let mut accepting = pin!(accept(listener, &routes, &graceful, &ends, tasks));
         tokio::select! {
             () = &mut accepting => {}
             () = stop => {}
         }
         tracing::info!("draining");
+        ends.draining.store(true, Ordering::Relaxed);
         readiness.drain();
-        let settle = limits.settle.min(limits.drain);
         let begun = Instant::now();
-        _ = tokio::time::timeout(settle, accepting).await;
+        _ = tokio::time::timeout(drain::settling(limits), accepting).await;
         begun
     };
     let by = begun + limits.drain / 5 * 4;
-    let ended = tokio::time::timeout_at(by, graceful.shutdown()).await;
-    if ended.is_err() {
-        tracing::warn!("requests were left behind at the end of the drain");
+    let under_way = || metrics.active();
+    tokio::select! {
+        ended = tokio::time::timeout_at(by, graceful.shutdown()) => {
+            if ended.is_err() {
+                tracing::warn!("requests were left behind at the end of the drain");
+            }
+        }
+        () = drain::silence(under_way, limits.silence) => {
+            tracing::info!("peers that said nothing were left behind");
+        }
     }
+    ends.cut.cancel();
     let left = limits.drain.saturating_sub(begun.elapsed());
     if let Err(error) = tasks.close(left).await {
         tracing::warn!(error = %error, "tasks were left behind at the end of the drain");
@@ -80,11 +99,21 @@ pub(crate) async fn serve(
     tracing::info!("ended");
 }
 
+/// How connections hear of the end.
+#[derive(Clone, Default)]
+struct Ends {
+    /// Answers say that their connection ends. A look costs a request nothing.
+    draining: Arc<AtomicBool>,
+    /// Whatever is open is closed.
+    cut: CancellationToken,
+}
+
 /// Takes connections, for ever.
 async fn accept(
     listener: TcpListener,
     routes: &Router,
     graceful: &GracefulShutdown,
+    ends: &Ends,
     tasks: &Tasks,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -95,9 +124,11 @@ async fn accept(
         };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let connection = graceful.watcher().watch(connection(stream, peer, routes));
+                let connection = connection(stream, peer, routes, ends.draining.clone());
+                let connection = graceful.watcher().watch(connection);
+                let cut = ends.cut.clone();
                 tasks.spawn("connection", async move {
-                    if let Err(error) = connection.await {
+                    if let Some(Err(error)) = cut.run_until_cancelled(connection).await {
                         tracing::debug!(error = %error, "a connection broke");
                     }
                     drop(place);
@@ -116,6 +147,7 @@ fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     routes: &Router,
+    draining: Arc<AtomicBool>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
     // Without it answers are late, not wrong.
     _ = stream.set_nodelay(true);
@@ -123,7 +155,15 @@ fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        routes.clone().oneshot(request)
+        let (answer, draining) = (routes.clone().oneshot(request), draining.clone());
+        async move {
+            let mut answer = answer.await?;
+            if draining.load(Ordering::Relaxed) {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

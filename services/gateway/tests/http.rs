@@ -2,18 +2,20 @@
 
 mod support;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use larder_gateway::Gateway;
 use larder_runtime::server::Limits;
 use larder_testkit::http::raw;
+use larder_testkit::wait_until;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Gate, Json as _, SOON, nowhere};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// A service that takes connections and says nothing.
 async fn silent() -> Result<(TcpListener, String)> {
@@ -144,6 +146,114 @@ async fn requests_are_counted_by_route_and_never_by_id() -> Result<()> {
     }
     assert!(!metrics.contains("hush"), "{metrics}");
     gate.stop().await
+}
+
+/// A gateway before nobody, and what ends it.
+async fn ending(limits: Limits) -> Result<(SocketAddr, oneshot::Sender<()>, JoinHandle<()>)> {
+    let mut parts = nowhere();
+    parts.limits = limits;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (http, admin) = (TcpListener::bind(any).await?, TcpListener::bind(any).await?);
+    let address = http.local_addr()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let gateway = Gateway::on(http, admin, parts);
+    let serving = tokio::spawn(gateway.serve(async { drop(stopped.await) }));
+    Ok((address, stop, serving))
+}
+
+const ROBOTS: &[u8] = b"GET /robots.txt HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// The head of an answer to `ROBOTS`, in small letters.
+async fn robots(stream: &mut TcpStream) -> Result<String> {
+    stream.write_all(ROBOTS).await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(tokio::time::timeout(SOON, stream.read_u8()).await??);
+    }
+    let head = String::from_utf8(answer)?.to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.context("a length")?.parse()?];
+    stream.read_exact(&mut body).await?;
+    Ok(head)
+}
+
+#[tokio::test]
+async fn while_a_gateway_settles_each_answer_says_that_its_connection_ends() -> Result<()> {
+    let limits = Limits {
+        settle: SOON,
+        drain: SOON * 2,
+        ..Limits::default()
+    };
+    let (address, stop, serving) = ending(limits).await?;
+    let (mut one, mut other) = (
+        TcpStream::connect(address).await?,
+        TcpStream::connect(address).await?,
+    );
+    for _ in 0..2 {
+        assert!(!robots(&mut one).await?.contains("connection: close"));
+        robots(&mut other).await?;
+    }
+    drop(stop);
+    // From the moment on at which it has heard of it.
+    wait_until("an answer that says so", SOON, async || {
+        let asked = async { robots(&mut TcpStream::connect(address).await?).await };
+        asked
+            .await
+            .is_ok_and(|head| head.contains("connection: close"))
+    })
+    .await?;
+    for stream in [&mut one, &mut other] {
+        assert!(robots(stream).await?.contains("connection: close"));
+        assert_eq!(stream.read(&mut [0]).await?, 0, "it has ended");
+    }
+    serving.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn peers_that_say_nothing_hold_no_drain() -> Result<()> {
+    let limits = Limits {
+        silence: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let (address, stop, serving) = ending(limits).await?;
+    let mut idle = TcpStream::connect(address).await?;
+    robots(&mut idle).await?;
+    let _never = TcpStream::connect(address).await?;
+    let mut half = TcpStream::connect(address).await?;
+    half.write_all(&ROBOTS[..10]).await?;
+    let begun = Instant::now();
+    drop(stop);
+    tokio::time::timeout(SOON, serving).await??;
+    // A fifth of the whole drain, were they waited for.
+    assert!(
+        begun.elapsed() < Limits::default().drain / 5,
+        "{:?}",
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_stood_in_the_queue_when_the_drain_began_is_answered() -> Result<()> {
+    let (address, stop, serving) = ending(Limits::default()).await?;
+    // On this one thread the gateway has not had its turn before all of this is in the queue.
+    let mut stream = std::net::TcpStream::connect(address)?;
+    std::io::Write::write_all(&mut stream, ROBOTS)?;
+    stream.set_nonblocking(true)?;
+    let mut stream = TcpStream::from_std(stream)?;
+    drop(stop);
+    let mut answer = String::new();
+    tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await??;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("connection: close"),
+        "{answer}"
+    );
+    tokio::time::timeout(SOON, serving).await??;
+    Ok(())
 }
 
 #[tokio::test]

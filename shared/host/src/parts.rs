@@ -76,9 +76,9 @@ pub struct Timing {
     pub warm: Option<Duration>,
     /// How often this replica tells what is read most; `None` for never.
     pub share: Option<Duration>,
-    /// How often it is seen whether the feed answers.
+    /// How often it is seen whether there is a first proof.
     pub watch: Duration,
-    /// How long the feed may fail before it is said that it does.
+    /// How old the first proof may be; the process is not ready before it.
     pub patience: Duration,
     /// How long somebody else may take to bring the tables up to date.
     pub schema: Duration,

@@ -145,31 +145,18 @@ async fn trust_again(base: &Base) {
     }
 }
 
-/// Opens the gate with the first proof, for good, and logs when proofs end and go on.
+/// Opens the gate with the first proof, for good.
 ///
 /// A database that stalls stalls for all replicas. If each of them left then, nobody would be asked
 /// any more, and answers that are still there, marked with their age, would become none. From its
-/// first proof on a process can say what it has, or UNAVAILABLE and when to come back.
+/// first proof on a process can say what it has, or UNAVAILABLE and when to come back. That proofs end
+/// and go on is logged by the source and told by its metrics.
 async fn watch(base: Base, gate: Gate, interval: Duration, patience: Duration) {
-    let source = base.source().name();
-    let (mut began, mut proving) = (false, true);
     loop {
-        let age = base.source().stats().proven_age;
-        let proves = age.is_some_and(|age| age <= patience);
-        match (began, proves) {
-            (false, true) => {
-                gate.open();
-                began = true;
-            }
-            (false, false) => gate.shut(&reason(&base, patience).await),
-            (true, true) if !proving => tracing::info!(cache.source = source, "proofs go on"),
-            (true, false) if proving => {
-                let reason = reason(&base, patience).await;
-                tracing::warn!(cache.source = source, reason, "answers are marked stale");
-            }
-            (true, _) => {}
+        match base.source().stats().proven_age {
+            Some(age) if age <= patience => return gate.open(),
+            _ => gate.shut(&reason(&base, patience).await),
         }
-        proving = proves;
         tokio::time::sleep(interval).await;
     }
 }

@@ -56,6 +56,13 @@ pub struct AdmissionLayer {
     door: Arc<Door>,
 }
 
+impl AdmissionLayer {
+    /// How many calls are inside.
+    pub fn under_way(&self) -> usize {
+        self.door.inside.load(Ordering::Relaxed)
+    }
+}
+
 impl<S> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
@@ -168,6 +175,6 @@ mod tests {
         let mut three = Box::pin(service.oneshot(request("/a/b")));
         assert!(futures_util::poll!(&mut three).is_pending());
         drop((two, three));
-        assert_eq!(door.door.inside.load(Ordering::Relaxed), 0);
+        assert_eq!(door.under_way(), 0);
     }
 }

@@ -268,6 +268,7 @@ impl Serving {
             settle: Duration::from_secs(self.settle_seconds.into()),
             calls: self.max_calls,
             call: Duration::from_millis(self.call_timeout_ms),
+            ..server::Limits::default()
         }
     }
 }

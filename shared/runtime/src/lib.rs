@@ -33,6 +33,7 @@ pub mod coalesce;
 pub mod config;
 pub mod connection;
 pub mod deadline;
+pub mod drain;
 mod health;
 pub mod incoming;
 pub mod linger;

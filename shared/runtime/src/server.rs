@@ -1,5 +1,6 @@
 //! A gRPC server: its port, its layers, health and reflection, and how it ends.
 
+use crate::admission::AdmissionLayer;
 use crate::callers::{self, Callers};
 use crate::coalesce::Coalesced;
 use crate::incoming::Incoming;
@@ -9,7 +10,7 @@ use crate::readiness::Readiness;
 use crate::tasks::Tasks;
 use crate::tls::{Purpose, Tls};
 use crate::warden::{self, Warden};
-use crate::{admission, deadline, health, listen, refusal, shortcut, streams};
+use crate::{admission, deadline, drain, health, listen, refusal, shortcut, streams};
 use axum::response::IntoResponse;
 use futures_util::StreamExt as _;
 use std::convert::Infallible;
@@ -57,6 +58,9 @@ pub struct Limits {
     pub drain: Duration,
     /// At the beginning of the drain, calls are taken for so long still.
     pub settle: Duration,
+    /// After that, peers that take no answer and say nothing are waited for so long, once no call is
+    /// under way.
+    pub silence: Duration,
     /// Calls at once.
     pub calls: usize,
     /// How long a call takes at most.
@@ -68,6 +72,7 @@ impl Default for Limits {
         Self {
             drain: Duration::from_secs(25),
             settle: Duration::ZERO,
+            silence: Duration::from_secs(3),
             calls: 2048,
             call: Duration::from_secs(30),
         }
@@ -88,6 +93,7 @@ pub struct Server {
     tls: Option<Tls>,
     callers: Option<Arc<Callers>>,
     health: Option<TcpListener>,
+    admission: AdmissionLayer,
     draining: CancellationToken,
 }
 
@@ -124,6 +130,7 @@ impl Server {
             tls: None,
             callers: None,
             health: None,
+            admission: admission::layer(limits.calls),
             draining: CancellationToken::new(),
         })
     }
@@ -193,13 +200,15 @@ impl Server {
     /// Serves until `stop`, and then ends in order:
     ///
     /// 1. readiness says no, and calls are taken for as long as it takes to be heard;
-    /// 2. no new connections and calls; streams end; calls that run may finish;
+    /// 2. no new connections and calls; streams end; calls that run may finish, and peers that take
+    ///    no answer are soon waited for no more: see [`drain`];
     /// 3. the tasks are closed, for which a fifth of the time is kept.
     ///
     /// What is not over at the end of the drain is left behind.
     pub async fn serve(self, tasks: &Tasks, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let (limits, readiness, draining) =
             (self.limits, self.readiness.clone(), self.draining.clone());
+        let admission = self.admission.clone();
         if let Ok(address) = self.address() {
             tracing::info!(server.address = %address, "serving");
         }
@@ -210,13 +219,20 @@ impl Server {
         }
         tracing::info!("draining");
         readiness.drain();
-        let (settle, begun) = (limits.settle.min(limits.drain), Instant::now());
-        if let Ok(outcome) = tokio::time::timeout(settle, &mut server).await {
+        let begun = Instant::now();
+        if let Ok(outcome) = tokio::time::timeout(drain::settling(limits), &mut server).await {
             return outcome;
         }
         draining.cancel();
-        let calls = tokio::time::timeout_at(begun + limits.drain / 5 * 4, server).await;
-        if calls.is_err() {
+        let by = begun + limits.drain / 5 * 4;
+        let calls = tokio::select! {
+            ended = tokio::time::timeout_at(by, server) => ended.ok(),
+            () = drain::silence(|| admission.under_way(), limits.silence) => {
+                tracing::info!("peers that took no answer were left behind");
+                Some(Ok(()))
+            }
+        };
+        if calls.is_none() {
             tracing::warn!("calls were left behind at the end of the drain");
         }
         let left = limits.drain.saturating_sub(begun.elapsed());
@@ -249,7 +265,7 @@ impl Server {
             .layer(metrics::layer(self.metrics))
             .layer(streams::layer(self.draining.clone()))
             .layer(refusal::layer())
-            .layer(admission::layer(self.limits.calls))
+            .layer(self.admission)
             .layer(deadline::layer(self.limits.call));
         let server = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))

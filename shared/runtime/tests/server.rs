@@ -7,6 +7,7 @@ use echo::{SOON, call, open, serve};
 use larder_runtime::admin::Admin;
 use larder_runtime::client::{Client, Limits as ClientLimits};
 use larder_runtime::server::Limits;
+use larder_testkit::wait_until;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -280,6 +281,63 @@ async fn a_drain_ends_at_its_deadline_though_calls_and_tasks_do_not() {
         .expect("an answer");
     running.end().await;
     stuck.abort();
+}
+
+/// What begins a connection of HTTP/2: the client's preface and settings of nothing.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test]
+async fn a_peer_that_acknowledges_nothing_holds_no_drain_and_a_call_under_way_does() {
+    let silence = Duration::from_millis(300);
+    let running = serve(Limits {
+        silence,
+        ..Limits::default()
+    })
+    .await;
+    let mut deaf = TcpStream::connect(running.address)
+        .await
+        .expect("it listens");
+    deaf.write_all(PREFACE).await.expect("sent");
+    let mut greeting = [0; 9];
+    deaf.read_exact(&mut greeting).await.expect("settings");
+    let held = tokio::spawn(call(running.client(), "/echo.Echo/Held", message(2, 100)));
+    wait_until("a call that is inside", SOON, async || running.heard() == 1)
+        .await
+        .expect("in time");
+    let mut served = running.served;
+    running.stop.cancel();
+    let early = tokio::time::timeout(silence * 4, &mut served).await;
+    assert!(early.is_err(), "the call is waited for");
+    running.gate.add_permits(1);
+    held.await.expect("no panic").expect("it may finish");
+    let last = std::time::Instant::now();
+    let served = tokio::time::timeout(SOON, served).await.expect("in time");
+    served.expect("no panic").expect("no error");
+    // A fifth of the whole drain, were the peer waited for.
+    assert!(
+        last.elapsed() < Limits::default().drain / 5,
+        "{:?}",
+        last.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_stood_in_the_queue_when_the_drain_began_is_told_of_it() {
+    let running = serve(Limits::default()).await;
+    // On this one thread the server has not had its turn before all of this is in the queue.
+    let mut client = std::net::TcpStream::connect(running.address).expect("it listens");
+    std::io::Write::write_all(&mut client, PREFACE).expect("sent");
+    client.set_nonblocking(true).expect("a socket");
+    let mut client = TcpStream::from_std(client).expect("a socket");
+    running.stop.cancel();
+    // A frame of kind 7 says which call was the last: nobody has to guess.
+    let mut read = Vec::new();
+    while !read.windows(5).any(|frame| frame == [0, 0, 8, 7, 0]) {
+        let more = tokio::time::timeout(SOON, client.read_buf(&mut read)).await;
+        let more = more.expect("in time").expect("no reset");
+        assert!(more > 0, "it ended without a word: {read:?}");
+    }
+    running.end().await;
 }
 
 #[tokio::test]
