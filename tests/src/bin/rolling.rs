@@ -65,7 +65,7 @@ impl Settings {
                         "--writes" => plan.writes = value.parse()?,
                         "--calm-ms" => plan.calm = Duration::from_millis(value.parse()?),
                         "--settle-seconds" => settle = Some(value),
-                        "--binary" => settings.binary = Some(value.into()),
+                        "--binary" => settings.binary = Some(std::path::absolute(value)?),
                         _ => bail!("there is no {arg}; see --help"),
                     }
                 }

@@ -79,7 +79,7 @@ impl Settings {
                 "--processes" => settings.load.processes = value.parse()?,
                 "--readers" => settings.load.readers = value.parse()?,
                 "--writers" => settings.load.writers = value.parse()?,
-                "--binary" => settings.binary = Some(value.into()),
+                "--binary" => settings.binary = Some(std::path::absolute(value)?),
                 _ => bail!("there is no {arg}; see --help"),
             }
         }
