@@ -24,14 +24,12 @@ async fn without_its_database_nothing_is_served_as_if_it_were_fresh() -> Result<
     })
     .await?;
     server.stop()?;
-    let gone = Instant::now();
     // Past Δ an answer is marked with its age, or it is none.
     wait_until("the end of proofs", SOON, async || {
         let seen = price(&there, "tea", &[]).await;
         seen.map_or(true, |(_, said)| said.source == "stale")
     })
     .await?;
-    assert!(gone.elapsed() > MAX_STALENESS);
     // It is still asked: the other replicas would know no more.
     assert_eq!(suite.replica(Kind::Products, 2).readiness().await?.0, 200);
     match price(&there, "tea", &[]).await {
