@@ -32,6 +32,8 @@ use larder_proto::callers;
 use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
 use larder_runtime::config::{Operators, Secret};
+use larder_runtime::incoming::Incoming;
+use larder_runtime::places::Places;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
@@ -93,6 +95,7 @@ pub struct State {
 /// A gateway whose ports are taken, and which does not answer yet.
 pub struct Gateway {
     http: TcpListener,
+    places: Places,
     admin: Admin,
     readiness: Readiness,
     metrics: Arc<Metrics>,
@@ -120,9 +123,15 @@ impl Gateway {
         let pages = Arc::new(Pages::new(parts.backends, parts.pages, site, &larder));
         let (routes, rates) = (all(&pages), parts.rates.clone());
         let routes = layers::stack(routes, &state, &metrics, parts.limits, rates);
+        let places = Places::new("http", &parts.limits.bounds);
+        let admin = Admin::on(admin, &readiness)
+            .guarded(parts.tls.clone(), parts.access)
+            .within(parts.limits.bounds)
+            .count([places.clone()]);
         Self {
             http,
-            admin: Admin::on(admin, &readiness).guarded(parts.tls.clone(), parts.access),
+            places,
+            admin,
             readiness,
             routes: routes.with_state(state),
             metrics,
@@ -164,8 +173,11 @@ impl Gateway {
             .collect(move || rates().unwrap_or_default())
             .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
             .start(&tasks);
+        if let Ok(address) = self.http.local_addr() {
+            tracing::info!(server.address = %address, "serving");
+        }
         serve::serve(
-            self.http,
+            Incoming::plain(self.http, &self.places, &self.limits.bounds),
             self.routes,
             self.limits,
             &self.readiness,

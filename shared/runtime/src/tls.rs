@@ -74,6 +74,26 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether it is about the CA, and not about the certificate of this process.
+    fn is_of_ca(&self) -> bool {
+        let setting = match self {
+            Self::Half { there, .. } => there,
+            Self::Unreadable { setting, .. }
+            | Self::Malformed { setting, .. }
+            | Self::Unusable { setting, .. } => setting,
+        };
+        *setting == material::CA
+    }
+}
+
+/// When certificates expire, in seconds of Unix time.
+pub const EXPIRY: &str = "larder_certificate_expiry_timestamp_seconds";
+/// Changed certificates that cannot be used.
+pub const RELOAD_FAILURES: &str = "larder_certificate_reload_failures_total";
+/// What certificates are for, in metrics: to be shown to others, and to know others by.
+const PURPOSES: [&str; 2] = ["own", "ca"];
+
 /// What a port that speaks TLS is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
@@ -100,7 +120,8 @@ struct Held {
     files: Certificates,
     material: RwLock<Arc<Material>>,
     reloads: AtomicU64,
-    failures: AtomicU64,
+    /// Of the own certificate, and of the CA.
+    failures: [AtomicU64; 2],
     handshakes: [AtomicU64; 4],
 }
 
@@ -116,7 +137,7 @@ impl Tls {
             files: files.clone(),
             material: RwLock::new(Arc::new(material)),
             reloads: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            failures: Default::default(),
             handshakes: Default::default(),
         }))))
     }
@@ -176,40 +197,35 @@ impl Tls {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let material = self.material();
         let mut text = String::new();
-        let expiries = [("certificate", material.expiry), ("ca", material.ca_expiry)];
-        let expiries = expiries
-            .into_iter()
-            .filter_map(|(file, at)| Some((file, at?)));
+        let expiries = [material.expiry, material.ca_expiry];
         let mut line = |metric: &str, labels: &str, value: &dyn std::fmt::Display| {
             // Writing to a string never fails.
             let _ = writeln!(text, "{metric}{labels} {value}");
         };
-        let expiry = "larder_tls_expiry_timestamp_seconds";
-        line(
-            "# HELP",
-            &format!(" {expiry}"),
-            &"When the first of these certificates expires.",
-        );
-        line("# TYPE", &format!(" {expiry}"), &"gauge");
-        for (file, at) in expiries {
-            line(expiry, &format!("{{file=\"{file}\"}}"), &at);
+        let name = EXPIRY;
+        line("# HELP", &format!(" {name}"), &"When it expires.");
+        line("# TYPE", &format!(" {name}"), &"gauge");
+        for (purpose, at) in PURPOSES.iter().zip(expiries) {
+            if let Some(at) = at {
+                line(name, &format!("{{purpose=\"{purpose}\"}}"), &at);
+            }
         }
-        for (name, help, counter) in [
-            (
-                "larder_tls_reloads_total",
-                "Changed certificates that are used.",
-                &self.0.reloads,
-            ),
-            (
-                "larder_tls_reload_failures_total",
-                "Changed certificates that cannot be used.",
-                &self.0.failures,
-            ),
-        ] {
-            line("# HELP", &format!(" {name}"), &help);
-            line("# TYPE", &format!(" {name}"), &"counter");
-            line(name, "", &count(counter));
+        let name = RELOAD_FAILURES;
+        let help = "Changed certificates that cannot be used.";
+        line("# HELP", &format!(" {name}"), &help);
+        line("# TYPE", &format!(" {name}"), &"counter");
+        for (purpose, failures) in PURPOSES.iter().zip(&self.0.failures) {
+            line(
+                name,
+                &format!("{{purpose=\"{purpose}\"}}"),
+                &count(failures),
+            );
         }
+        let name = "larder_certificate_reloads_total";
+        let help = "Changed certificates that are used.";
+        line("# HELP", &format!(" {name}"), &help);
+        line("# TYPE", &format!(" {name}"), &"counter");
+        line(name, "", &count(&self.0.reloads));
         let name = "larder_tls_handshakes_total";
         line("# HELP", &format!(" {name}"), &"Handshakes with callers.");
         line("# TYPE", &format!(" {name}"), &"counter");
@@ -265,7 +281,8 @@ impl Tls {
             // It was so a moment ago already, and is no matter of a file half written.
             Seen(Some(before)) if before == why => {}
             _ => {
-                self.0.failures.fetch_add(1, Ordering::Relaxed);
+                let purpose = usize::from(error.is_of_ca());
+                self.0.failures[purpose].fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     error = error as &dyn StdError,
                     "changed certificates cannot be used; those from before are used on"

@@ -25,6 +25,11 @@ pub fn render(larder: &Larder, sources: &[Source]) -> String {
     for source in sources {
         page.source(source.name(), &source.stats());
     }
+    let (entries, hints) = larder.seal_refusals();
+    for (kind, count) in [("entry", entries), ("hint", hints)] {
+        let labels = format!("kind=\"{kind}\"");
+        page.count("larder_seal_refusals_total", &labels, count);
+    }
     for (kind, counters) in larder.remote().counters_by_kind() {
         page.remote(kind, &counters);
     }
