@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Holds the Helm chart against what kustomize renders for production.
 
-    kubectl kustomize kubernetes/overlays/production | helm/compare.py helm/larder
+    (kubectl kustomize kubernetes/overlays/production; echo ---;
+     kubectl kustomize kubernetes/components/monitoring) | helm/compare.py helm/larder
 
-The chart must lint, refuse values that it does not know, and give the same objects. What may differ
-is named in `essence`. Needs helm-python-sdk and PyYAML.
+The chart must lint, refuse values that it does not know, and give the same objects: those of the
+component only where it is asked for. What may differ is named in `essence`. Needs helm-python-sdk and
+PyYAML.
 """
 
 import sys
@@ -63,6 +65,11 @@ def refused(chart):
         yield f"the chart takes {values}"
 
 
+def render(chart, **values):
+    """All that the chart makes of values."""
+    return "\n---\n".join(chart.render(values, name="larder", namespace=NAMESPACE).values())
+
+
 def main():
     path, kustomized = sys.argv[1], sys.stdin.read()
     report = helm.lint(path, strict=True, namespace=NAMESPACE)
@@ -70,7 +77,9 @@ def main():
     wrong += report["errors"]
     chart = helm.Chart.load(path)
     wrong += refused(chart)
-    rendered = "\n---\n".join(chart.render(name="larder", namespace=NAMESPACE).values())
+    rendered = render(chart, monitoring=True)
+    if "monitoring.coreos.com" in render(chart):
+        wrong.append("objects of the Prometheus operator are there without being asked for")
     ours = objects(rendered, settings_name(rendered))
     theirs = objects(kustomized, settings_name(kustomized))
     for name in sorted(ours.keys() | theirs.keys()):
