@@ -9,11 +9,15 @@ every https address to a certificate for it; no secret is written where all may 
 drain, and may do no more than pod security `restricted` allows. Needs PyYAML.
 """
 
+import pathlib
 import re
 import sys
 from urllib.parse import urlsplit
 
 import yaml
+
+# What Prometheus is told for Compose.
+SCRAPED = pathlib.Path(__file__).parent / "../observability/prometheus.yaml"
 
 # What a process may take to end beside its drain: see terminationGracePeriodSeconds.
 FAREWELL = 5
@@ -121,6 +125,22 @@ def reachable(objects, settings):
                 yield f"{setting} is {value}, and there is no certificate for it"
 
 
+def mislabelled(monitor, services):
+    """Whether a ServiceMonitor gives other labels than Prometheus does for Compose: rules ask for those."""
+    scraped = yaml.safe_load(SCRAPED.read_text())["scrape_configs"]
+    prefix = "__meta_kubernetes_service_label_"
+    meta = {r["targetLabel"]: r["sourceLabels"] for r in monitor["endpoints"][0].get("relabelings", [])}
+    source = meta.get("service", [""])[0].removeprefix(prefix)
+    found = set()
+    for service in services:
+        labels = service["metadata"]["labels"]
+        named = {re.sub(r"\W", "_", key): value for key, value in labels.items()}
+        found.add((labels.get(monitor.get("jobLabel")), named.get(source)))
+    wanted = {(job["job_name"], n) for job in scraped for sd in job["dns_sd_configs"] for n in sd["names"]}
+    if found != wanted:
+        yield f"the ServiceMonitor scrapes as {sorted(found, key=str)}, Compose as {sorted(wanted)}"
+
+
 def faults(objects, existing):
     """Everything that is wrong, a sentence each."""
     by_kind = {}
@@ -201,6 +221,7 @@ def faults(objects, existing):
         }
         if found != scaled:
             yield f"the ServiceMonitor finds {sorted(found)}"
+        yield from mislabelled(thing["spec"], [s for s in of("Service") if s["metadata"]["name"] in found])
 
 
 def main():
