@@ -35,6 +35,7 @@ use larder_proto::callers;
 use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
 use larder_runtime::config::{Operators, Secret};
+use larder_runtime::health;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
@@ -98,6 +99,7 @@ pub struct Gateway {
     http: TcpListener,
     admin: Admin,
     backends: Backends,
+    health: Option<TcpListener>,
     readiness: Readiness,
     metrics: Arc<Metrics>,
     pages: Arc<Pages>,
@@ -128,6 +130,7 @@ impl Gateway {
             http,
             admin: Admin::on(admin, &readiness).guarded(parts.tls.clone(), parts.access),
             backends: state.backends.clone(),
+            health: None,
             readiness,
             routes: routes.with_state(state),
             metrics,
@@ -136,6 +139,13 @@ impl Gateway {
             rates: parts.rates,
             tls: parts.tls,
         }
+    }
+
+    /// Answers gRPC health checks on this port, without TLS, to whoever asks.
+    #[must_use]
+    pub fn health_on(mut self, listener: Option<TcpListener>) -> Self {
+        self.health = listener;
+        self
     }
 
     /// Where HTTP is.
@@ -171,6 +181,9 @@ impl Gateway {
             .collect(move || rates().unwrap_or_default())
             .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
             .start(&tasks);
+        if let Some(listener) = self.health {
+            health::answer(listener, &self.readiness, &tasks).await;
+        }
         serve::serve(
             self.http,
             self.routes,

@@ -34,7 +34,7 @@ pub mod config;
 pub mod connection;
 pub mod deadline;
 pub mod drain;
-mod health;
+pub mod health;
 pub mod incoming;
 pub mod linger;
 pub mod listen;
