@@ -5,11 +5,13 @@
 //! [`pages`] (HTML), [`hooks`] (what systems outside have dropped), [`problem`] (what is said when
 //! something is wrong), [`layers`] (what every request passes through on its way there),
 //! [`backends`] (the way to the services), [`document`] (an answer that may be kept, and what says
-//! whether a copy of it is still good) and `serve.rs` (connections, and how they end).
+//! whether a copy of it is still good), [`console`] (what all caches do, for those who run the suite) and
+//! `serve.rs` (connections, and how they end).
 
 pub mod backends;
 pub mod coding;
 pub mod conditional;
+pub mod console;
 pub mod contracts;
 pub mod document;
 pub mod headers;
@@ -25,6 +27,7 @@ pub mod settings;
 
 use axum::Router;
 use backends::Backends;
+use console::Console;
 use hooks::Hooks;
 use larder::Larder;
 use larder::remote::Remote;
@@ -32,6 +35,7 @@ use larder_proto::callers;
 use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
 use larder_runtime::config::{Operators, Secret};
+use larder_runtime::health;
 use larder_runtime::incoming::Incoming;
 use larder_runtime::places::Places;
 use larder_runtime::policy::Policy;
@@ -97,6 +101,8 @@ pub struct Gateway {
     http: TcpListener,
     places: Places,
     admin: Admin,
+    backends: Backends,
+    health: Option<health::Port>,
     readiness: Readiness,
     metrics: Arc<Metrics>,
     pages: Arc<Pages>,
@@ -132,6 +138,8 @@ impl Gateway {
             http,
             places,
             admin,
+            backends: state.backends.clone(),
+            health: None,
             readiness,
             routes: routes.with_state(state),
             metrics,
@@ -140,6 +148,13 @@ impl Gateway {
             rates: parts.rates,
             tls: parts.tls,
         }
+    }
+
+    /// Answers gRPC health checks on this port, without TLS, to whoever asks.
+    #[must_use]
+    pub fn health_on(mut self, listener: Option<TcpListener>) -> Self {
+        self.health = listener.map(health::Port::on);
+        self
     }
 
     /// Where HTTP is.
@@ -167,12 +182,19 @@ impl Gateway {
             tls.watch(&tasks);
         }
         let rates = move || rates.as_ref().map(larder_limit::Limits::render);
+        let console = Console::new(self.backends, self.admin.access(), tasks.stopping().clone());
+        let health = self.health.iter().map(health::Port::places);
         self.admin
+            .count(health)
+            .merge(console.routes())
             .collect(move || metrics.render())
             .collect(move || pages.press().render())
             .collect(move || rates().unwrap_or_default())
             .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
             .start(&tasks);
+        if let Some(port) = self.health {
+            port.answer(&self.readiness, &tasks).await;
+        }
         if let Ok(address) = self.http.local_addr() {
             tracing::info!(server.address = %address, "serving");
         }

@@ -4,6 +4,7 @@
 use crate::bounds::Bounds;
 use crate::incoming::Incoming;
 use crate::places::Places;
+use crate::readiness::Readiness;
 use crate::tasks::Tasks;
 use crate::transport::{Spoken, Transport};
 use hyper::body::Incoming as Received;
@@ -25,12 +26,13 @@ const BOUNDS: Bounds = Bounds {
 };
 
 /// The port.
-pub(crate) struct Port {
+pub struct Port {
     listener: TcpListener,
     places: Places,
 }
 
 impl Port {
+    /// On a port that was taken before.
     pub fn on(listener: TcpListener) -> Self {
         Self {
             listener,
@@ -38,12 +40,18 @@ impl Port {
         }
     }
 
+    /// Its connections, for the admin port.
     pub fn places(&self) -> Places {
         self.places.clone()
     }
 
+    /// Answers until the tasks are closed, in a process that has no other gRPC port.
+    pub async fn answer(self, readiness: &Readiness, tasks: &Tasks) {
+        self.start(told(readiness, Vec::new(), tasks).await, tasks);
+    }
+
     /// Answers until the tasks are closed: while the process drains, it is known that it does.
-    pub fn start(self, health: HealthServer<impl Health>, tasks: &Tasks) {
+    pub(crate) fn start(self, health: HealthServer<impl Health>, tasks: &Tasks) {
         let service = ServiceBuilder::new()
             .map_request(|request: http::Request<Received>| request.map(Body::new))
             .service(Routes::new(health).prepare());
@@ -57,4 +65,21 @@ impl Port {
                 .await;
         });
     }
+}
+
+/// Health that is told how things are until the tasks are closed; these services are as ready as the
+/// process.
+pub(crate) async fn told(
+    readiness: &Readiness,
+    services: Vec<&'static str>,
+    tasks: &Tasks,
+) -> HealthServer<impl Health> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut feed = readiness.feed(reporter, services);
+    feed.next().await;
+    let stopping = tasks.stopping().clone();
+    tasks.spawn("health", async move {
+        while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
+    });
+    health
 }

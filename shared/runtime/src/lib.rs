@@ -42,7 +42,7 @@ pub mod connection;
 pub mod deadline;
 pub mod drain;
 mod files;
-mod health;
+pub mod health;
 pub mod incoming;
 pub mod linger;
 pub mod listen;

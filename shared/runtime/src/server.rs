@@ -246,13 +246,7 @@ impl Server {
     /// The transport with all its layers, and health told how things are.
     async fn run(mut self, tasks: &Tasks) -> Result<impl Future<Output = ()> + use<>, Error> {
         self.describe()?;
-        let (reporter, health) = tonic_health::server::health_reporter();
-        let mut feed = self.readiness.feed(reporter, self.services);
-        feed.next().await;
-        let stopping = tasks.stopping().clone();
-        tasks.spawn("health", async move {
-            while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
-        });
+        let health = health::told(&self.readiness, self.services, tasks).await;
         if let Some(listener) = self.health {
             listener.start(health.clone(), tasks);
         }
