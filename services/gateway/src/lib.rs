@@ -157,12 +157,11 @@ impl Gateway {
         if let Some(tls) = &tls {
             tls.watch(&tasks);
         }
-        let rates = move || rates.as_ref().map(larder_limit::Limits::render);
         self.admin
-            .collect(move || metrics.render())
-            .collect(move || pages.press().render())
-            .collect(move || rates().unwrap_or_default())
-            .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
+            .collect(move |page| metrics.measure(page))
+            .collect(move |page| pages.press().measure(page))
+            .collect(move |page| rates.iter().for_each(|rates| rates.measure(page)))
+            .collect(move |page| tls.iter().for_each(|tls| tls.measure(page)))
             .start(&tasks);
         serve::serve(
             self.http,
