@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Holds the Helm chart against what kustomize renders for production.
 
-    kubectl kustomize kubernetes/overlays/production | helm/compare.py helm/larder
+    (kubectl kustomize kubernetes/overlays/production
+     for component in monitoring cert-manager; do
+         echo ---; kubectl kustomize kubernetes/components/$component; done) | helm/compare.py helm/larder
 
-The chart must lint, refuse values that it does not know, and give the same objects. What may differ
-is named in `essence`. Needs helm-python-sdk and PyYAML.
+The chart must lint, refuse values that it does not know, and give the same objects: those of
+components only where they are asked for. What may differ is named in `essence`. Needs helm-python-sdk and
+PyYAML.
 """
 
 import sys
@@ -22,6 +25,11 @@ def essence(thing):
     thing["metadata"].pop("namespace", None)
     # That of a Job is how Helm has it made anew.
     thing["metadata"].pop("annotations", None)
+    # In which order these stand means nothing.
+    pod = thing["spec"].get("template", {}).get("spec", {}) if "spec" in thing else {}
+    for owner in [pod, *pod.get("containers", [])]:
+        for field in {"env", "volumeMounts", "volumes"} & owner.keys():
+            owner[field].sort(key=lambda entry: entry["name"])
     text = yaml.safe_dump(thing, sort_keys=True)
     if thing["kind"] == "Job":
         # A hook runs before the account is made.
@@ -55,12 +63,18 @@ def refused(chart):
         {"replicas": {"least": 1}},
         {"settings": {"LARDER_DRAIN_SECONDS": 25}},
         {"postgres": "postgres"},
+        {"certManager": "yes"},
     ):
         try:
             chart.validate_schema(values)
         except helm_python.HelmError:
             continue
         yield f"the chart takes {values}"
+
+
+def render(chart, **values):
+    """All that the chart makes of values."""
+    return "\n---\n".join(chart.render(values, name="larder", namespace=NAMESPACE).values())
 
 
 def main():
@@ -70,7 +84,10 @@ def main():
     wrong += report["errors"]
     chart = helm.Chart.load(path)
     wrong += refused(chart)
-    rendered = "\n---\n".join(chart.render(name="larder", namespace=NAMESPACE).values())
+    rendered, plain = render(chart, monitoring=True, certManager=True), render(chart)
+    for group in ("monitoring.coreos.com", "cert-manager.io"):
+        if group in plain:
+            wrong.append(f"objects of {group} are there without being asked for")
     ours = objects(rendered, settings_name(rendered))
     theirs = objects(kustomized, settings_name(kustomized))
     for name in sorted(ours.keys() | theirs.keys()):

@@ -4,13 +4,20 @@
     kubectl kustomize overlays/dev | ./wiring.py
     cat several | ./wiring.py larder-addresses      # objects that exist already
 
-Every name leads to an object, every selector to the pods that it is for; a pod has time to drain, and
-may do no more than pod security `restricted` allows. Needs PyYAML.
+Every name leads to an object, every selector to the pods that it is for, every path to a mounted file and
+every https address to a certificate for it; no secret is written where all may read; a pod has time to
+drain, and may do no more than pod security `restricted` allows. Needs PyYAML.
 """
 
+import pathlib
+import re
 import sys
+from urllib.parse import urlsplit
 
 import yaml
+
+# What Prometheus is told for Compose.
+SCRAPED = pathlib.Path(__file__).parent / "../observability/prometheus.yaml"
 
 # What a process may take to end beside its drain: see terminationGracePeriodSeconds.
 FAREWELL = 5
@@ -54,6 +61,86 @@ def timely(name, pod, settings):
             yield f"{name} has probes for {sorted(asked)}"
 
 
+def secret(variable):
+    """Whether a variable's value is for few eyes. What names a file of it is not."""
+    hush = re.search(r"SECRET|PASSWORD|TOKEN|KEY|DATABASE_URL|REDIS_URL", variable)
+    return bool(hush) and not re.search(r"_FILE$|^LARDER_TLS_KEY$", variable)
+
+
+def told(name, container, settings):
+    """What a process is told: no secret for all to read, nothing that is put in before it is known."""
+    known = set()
+    for variable in container.get("env", []):
+        if "value" in variable and secret(variable["name"]):
+            yield f"{name} has {variable['name']} for all to read"
+        for wanted in re.findall(r"\$\((\w+)\)", variable.get("value", "")):
+            if wanted not in known:
+                yield f"{name} puts $({wanted}) into {variable['name']} before it is known"
+        known.add(variable["name"])
+    health = settings.get("LARDER_HEALTH_ADDR", "").rpartition(":")[2]
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if "grpc" in container.get(kind, {}) and str(container[kind]["grpc"]["port"]) != health:
+            yield f"{name} is probed elsewhere than LARDER_HEALTH_ADDR"
+
+
+def mounted(name, pod, settings, owned):
+    """Whether what is mounted exists, and files that settings name are among it."""
+    for volume in pod.get("volumes", []):
+        for source in volume.get("projected", {}).get("sources", [volume]):
+            for kind, field in (("Secret", "secret"), ("ConfigMap", "configMap")):
+                source_of = source.get(field, {"optional": True})
+                wanted = source_of.get("secretName") or source_of.get("name")
+                if not source_of.get("optional") and not owned(kind, wanted):
+                    yield f"{name} mounts {kind} {wanted}, which is not there"
+    for container in pod["containers"]:
+        for variable in container.get("env", []):
+            wanted = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name")
+            if wanted and not owned("Secret", wanted):
+                yield f"{name} reads Secret {wanted}, which is not there"
+        if not any("configMapRef" in source for source in container.get("envFrom", [])):
+            continue
+        paths = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
+        for setting, value in settings.items():
+            if value.startswith("/") and not any(value.startswith(path + "/") for path in paths):
+                yield f"{name} has no {value}, which {setting} names"
+
+
+def reachable(objects, settings):
+    """Whether addresses lead to Services and their ports, and over https to a certificate of their name."""
+    ports = {
+        (thing["metadata"]["name"], port["port"])
+        for thing in objects
+        if thing["kind"] == "Service"
+        for port in thing["spec"]["ports"]
+    }
+    certificates = [thing["spec"] for thing in objects if thing["kind"] == "Certificate"]
+    names = {name for spec in certificates for name in spec.get("dnsNames", [])}
+    for setting, value in settings.items():
+        url = urlsplit(value)
+        # Whoever has a dot is somebody else's.
+        if setting.endswith("_ADDR") and url.hostname and "." not in url.hostname:
+            if (url.hostname, url.port) not in ports:
+                yield f"{setting} is {value}, and no Service is there"
+            if url.scheme == "https" and certificates and url.hostname not in names:
+                yield f"{setting} is {value}, and there is no certificate for it"
+
+
+def mislabelled(monitor, services):
+    """Whether a ServiceMonitor gives other labels than Prometheus does for Compose: rules ask for those."""
+    scraped = yaml.safe_load(SCRAPED.read_text())["scrape_configs"]
+    prefix = "__meta_kubernetes_service_label_"
+    meta = {r["targetLabel"]: r["sourceLabels"] for r in monitor["endpoints"][0].get("relabelings", [])}
+    source = meta.get("service", [""])[0].removeprefix(prefix)
+    found = set()
+    for service in services:
+        labels = service["metadata"]["labels"]
+        named = {re.sub(r"\W", "_", key): value for key, value in labels.items()}
+        found.add((labels.get(monitor.get("jobLabel")), named.get(source)))
+    wanted = {(job["job_name"], n) for job in scraped for sd in job["dns_sd_configs"] for n in sd["names"]}
+    if found != wanted:
+        yield f"the ServiceMonitor scrapes as {sorted(found, key=str)}, Compose as {sorted(wanted)}"
+
+
 def faults(objects, existing):
     """Everything that is wrong, a sentence each."""
     by_kind = {}
@@ -68,9 +155,17 @@ def faults(objects, existing):
     for thing in of("ConfigMap"):
         settings |= thing.get("data", {})
 
+    for variable in filter(secret, settings):
+        yield f"a ConfigMap has {variable} for all to read"
+    yield from reachable(objects, settings)
+
+    owned = lambda kind, name: (kind, name) in names or name in existing
     for name, template in pods.items():
         pod = template["spec"]
         yield from restricted(name, pod)
+        yield from mounted(name, pod, settings, owned)
+        for container in pod["containers"]:
+            yield from told(name, container, settings)
         account = pod.get("serviceAccountName")
         if account and ("ServiceAccount", account) not in names:
             yield f"{name} runs as {account}, which is not there"
@@ -78,7 +173,7 @@ def faults(objects, existing):
             for source in container.get("envFrom", []):
                 kind = "ConfigMap" if "configMapRef" in source else "Secret"
                 wanted = next(iter(source.values()))["name"]
-                if (kind, wanted) not in names and wanted not in existing:
+                if not owned(kind, wanted):
                     yield f"{name} reads {kind} {wanted}, which is not there"
 
     scaled = {thing["spec"]["scaleTargetRef"]["name"] for thing in of("HorizontalPodAutoscaler")}
@@ -126,6 +221,7 @@ def faults(objects, existing):
         }
         if found != scaled:
             yield f"the ServiceMonitor finds {sorted(found)}"
+        yield from mislabelled(thing["spec"], [s for s in of("Service") if s["metadata"]["name"] in found])
 
 
 def main():

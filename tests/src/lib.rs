@@ -3,7 +3,7 @@
 //! Owns nothing of the suite and looks into nothing: a [`Suite`] is the binary `larder` as it is
 //! shipped, [`Replica`] its ports, [`Said`] what an answer's metadata says, [`scene`]
 //! the calls that tests make, [`command`] the command line, [`metrics`] what a replica says of
-//! itself, and [`torture`] what all of it goes through under faults, and [`rolling`]
+//! itself, [`deployed`] the suite as manifests start it, and [`torture`] what all of it goes through under faults, and [`rolling`]
 //! how its replicas are replaced under load. The tests are the files beside this folder; the package of
 //! the binary builds them.
 
@@ -11,6 +11,7 @@ mod ask;
 pub mod binary;
 mod block;
 pub mod command;
+pub mod deployed;
 pub mod metrics;
 pub mod rolling;
 pub mod scene;

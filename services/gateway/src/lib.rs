@@ -32,6 +32,7 @@ use larder_proto::callers;
 use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
 use larder_runtime::config::{Operators, Secret};
+use larder_runtime::health;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
@@ -94,6 +95,7 @@ pub struct State {
 pub struct Gateway {
     http: TcpListener,
     admin: Admin,
+    health: Option<TcpListener>,
     readiness: Readiness,
     metrics: Arc<Metrics>,
     pages: Arc<Pages>,
@@ -123,6 +125,7 @@ impl Gateway {
         Self {
             http,
             admin: Admin::on(admin, &readiness).guarded(parts.tls.clone(), parts.access),
+            health: None,
             readiness,
             routes: routes.with_state(state),
             metrics,
@@ -131,6 +134,13 @@ impl Gateway {
             rates: parts.rates,
             tls: parts.tls,
         }
+    }
+
+    /// Answers gRPC health checks on this port, without TLS, to whoever asks.
+    #[must_use]
+    pub fn health_on(mut self, listener: Option<TcpListener>) -> Self {
+        self.health = listener;
+        self
     }
 
     /// Where HTTP is.
@@ -163,6 +173,9 @@ impl Gateway {
             .collect(move |page| rates.iter().for_each(|rates| rates.measure(page)))
             .collect(move |page| tls.iter().for_each(|tls| tls.measure(page)))
             .start(&tasks);
+        if let Some(listener) = self.health {
+            health::answer(listener, &self.readiness, &tasks).await;
+        }
         serve::serve(
             self.http,
             self.routes,

@@ -19,7 +19,8 @@ impl Settings {
         let parts = self.parts()?;
         let (http, admin) = self.listen.take(HTTP_PORT, ADMIN_PORT).await?;
         let ended = shutdown::requested();
-        let gateway = Gateway::on(http, admin, parts);
+        let health = self.listen.take_health().await?;
+        let gateway = Gateway::on(http, admin, parts).health_on(health);
         gateway
             .serve(async {
                 if let Err(error) = ended.await.context("listening to signals") {

@@ -97,6 +97,10 @@ pub struct Listen {
     /// Only here so that its variable is read.
     #[arg(long, env = "LARDER_ADMIN_ADDR", value_parser = listen_address, hide = true)]
     pub larder_admin_addr: Option<SocketAddr>,
+    /// Address of a port without TLS that answers gRPC health checks and nothing else, for probes
+    /// that have no certificate [default: none].
+    #[arg(long, env = "LARDER_HEALTH_ADDR", value_name = "ADDR", value_parser = listen_address)]
+    pub health_addr: Option<SocketAddr>,
 }
 
 impl Listen {
@@ -121,6 +125,16 @@ impl Listen {
             listen("--http-addr (HTTP_ADDR)", http).await?,
             listen("--admin-addr", admin).await?,
         ))
+    }
+
+    /// Takes the port of health checks, if there is to be one.
+    pub async fn take_health(&self) -> Result<Option<TcpListener>, listen::Error> {
+        match self.health_addr {
+            Some(address) => listen("--health-addr (LARDER_HEALTH_ADDR)", address)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -210,10 +224,13 @@ impl Settings {
     /// The settings as they are understood; the ports are the defaults.
     pub fn shown(&self, http: u16, admin: u16) -> Shown {
         let (http, admin) = self.listen.addresses(http, admin);
+        let health = self.listen.health_addr;
+        let health = health.map_or("none".to_owned(), |address| address.to_string());
         let word = |text: String| text.to_lowercase();
         let shown = Shown::default()
             .line("http-addr", http)
             .line("admin-addr", admin)
+            .line("health-addr", health)
             .line("profiles", &self.services.profiles)
             .line("profiles-admin", &self.services.profiles_admin)
             .line("products", &self.services.products)

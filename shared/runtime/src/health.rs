@@ -2,6 +2,7 @@
 //! certificate and speak none.
 
 use crate::incoming::Incoming;
+use crate::readiness::Readiness;
 use crate::tasks::Tasks;
 use crate::tls::Purpose;
 use std::time::Duration;
@@ -16,6 +17,28 @@ const CALLS: usize = 8;
 const CALL: Duration = Duration::from_secs(5);
 /// How often a silent peer is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Answers on this port until the tasks are closed, in a process that has no other gRPC port.
+pub async fn answer(listener: TcpListener, readiness: &Readiness, tasks: &Tasks) {
+    start(listener, told(readiness, Vec::new(), tasks).await, tasks);
+}
+
+/// Health that is told how things are until the tasks are closed; these services are as ready as the
+/// process.
+pub(crate) async fn told(
+    readiness: &Readiness,
+    services: Vec<&'static str>,
+    tasks: &Tasks,
+) -> HealthServer<impl Health> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut feed = readiness.feed(reporter, services);
+    feed.next().await;
+    let stopping = tasks.stopping().clone();
+    tasks.spawn("health", async move {
+        while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
+    });
+    health
+}
 
 /// Answers until the tasks are closed: while the process drains, it is known that it does.
 pub(crate) fn start(listener: TcpListener, health: HealthServer<impl Health>, tasks: &Tasks) {

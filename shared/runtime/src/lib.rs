@@ -35,7 +35,7 @@ pub mod connection;
 pub mod deadline;
 pub mod drain;
 pub mod exposition;
-mod health;
+pub mod health;
 pub mod incoming;
 pub mod linger;
 pub mod listen;

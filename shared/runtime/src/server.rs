@@ -248,13 +248,7 @@ impl Server {
         tasks: &Tasks,
     ) -> Result<impl Future<Output = Result<(), Error>>, Error> {
         self.describe()?;
-        let (reporter, health) = tonic_health::server::health_reporter();
-        let mut feed = self.readiness.feed(reporter, self.services);
-        feed.next().await;
-        let stopping = tasks.stopping().clone();
-        tasks.spawn("health", async move {
-            while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
-        });
+        let health = health::told(&self.readiness, self.services, tasks).await;
         if let Some(listener) = self.health {
             health::start(listener, health.clone(), tasks);
         }

@@ -31,13 +31,16 @@ pub struct Recovery {
     pub lowest: f64,
     /// The ratio over the last second.
     pub after: f64,
-    /// From when on, after it was done, it was within a point of what it had been before; `None`
-    /// if it never was.
+    /// From when on, after it was done, no second was lower than before by more than a point, or by
+    /// more than chance explains; `None` if it never was.
     pub back: Option<Duration>,
 }
 
-/// How far a ratio may be from what it was.
+/// How far a ratio may be from what it was, however many reads it is of.
 const NEAR: f64 = 0.01;
+/// How many standard errors of a share of so few reads are chance: of a hundred windows that
+/// nothing was done to, not one is further off.
+const CHANCE: f64 = 3.0;
 
 impl Ratios {
     /// A read of this service was answered.
@@ -63,22 +66,23 @@ impl Ratios {
     ) -> Option<Recovery> {
         let slots = self.of(part);
         let (first, begun, last) = (slot(begun.saturating_sub(before)), slot(begun), slot(now));
-        let before = ratio(slots.get(first..begun)?)?;
+        let before = Share::of(slots.get(first..begun)?)?;
         let windows = (begun..last.saturating_sub(WINDOW)).filter_map(|start| {
             let over = slots.get(start..start + WINDOW)?;
-            Some((start, ratio(over)?))
+            Some((start, Share::of(over)?))
         });
-        let windows: Vec<(usize, f64)> = windows.collect();
-        let low = |(_, ratio): &&(usize, f64)| *ratio < before - NEAR;
+        let windows: Vec<(usize, Share)> = windows.collect();
+        let low = |(_, share): &&(usize, Share)| share.is_below(before);
         let back = match windows.iter().rev().find(low) {
             None => Some(begun),
             // The window that was too low last ends so much later.
             Some((start, _)) => Some(start + 1).filter(|start| *start < last - WINDOW),
         };
+        let ratios = windows.iter().map(|(_, share)| share.ratio());
         Some(Recovery {
-            before,
-            lowest: windows.iter().map(|(_, ratio)| *ratio).reduce(f64::min)?,
-            after: windows.last()?.1,
+            before: before.ratio(),
+            lowest: ratios.reduce(f64::min)?,
+            after: windows.last()?.1.ratio(),
             back: back.map(|slot| SLOT * u32::try_from(slot - begun).unwrap_or(u32::MAX)),
         })
     }
@@ -104,10 +108,36 @@ fn slot(at: Duration) -> usize {
     usize::try_from(at.as_millis() / SLOT.as_millis()).unwrap_or(usize::MAX)
 }
 
-fn ratio(slots: &[Slot]) -> Option<f64> {
-    let reads: u32 = slots.iter().map(|slot| slot.reads).sum();
-    let cached: u32 = slots.iter().map(|slot| slot.cached).sum();
-    (reads >= FEW).then(|| f64::from(cached) / f64::from(reads))
+/// So many of so many reads came from a cache.
+#[derive(Clone, Copy)]
+struct Share {
+    cached: f64,
+    reads: f64,
+}
+
+impl Share {
+    /// Nothing where reads are few.
+    fn of(slots: &[Slot]) -> Option<Self> {
+        let reads: u32 = slots.iter().map(|slot| slot.reads).sum();
+        let cached: u32 = slots.iter().map(|slot| slot.cached).sum();
+        (reads >= FEW).then(|| Self {
+            cached: f64::from(cached),
+            reads: f64::from(reads),
+        })
+    }
+
+    fn ratio(self) -> f64 {
+        self.cached / self.reads
+    }
+
+    /// Whether it is lower than before, beyond chance.
+    fn is_below(self, before: Self) -> bool {
+        // Of both together, and of one read that missed at least: a share of 1 has no error otherwise.
+        let reads = self.reads + before.reads;
+        let together = ((self.cached + before.cached) / reads).min(1.0 - 1.0 / reads);
+        let variance = together * (1.0 - together) * (1.0 / self.reads + 1.0 / before.reads);
+        self.ratio() < before.ratio() - NEAR.max(CHANCE * variance.sqrt())
+    }
 }
 
 #[cfg(test)]
@@ -148,5 +178,15 @@ mod tests {
         }
         let recovery = ratios.recovery(None, at(20), at(30), at(60));
         assert_eq!(recovery.expect("enough reads").back, None);
+    }
+
+    #[test]
+    fn what_chance_explains_is_no_loss() {
+        let of = |cached: u32, reads: u32| Share::of(&[Slot { reads, cached }]).expect("enough");
+        // Two of fifty missed where one of fifty did: nothing. Two hundred of five thousand: a loss.
+        assert!(!of(48, 50).is_below(of(98, 100)));
+        assert!(of(4800, 5000).is_below(of(9800, 10000)));
+        // And a tenth of fifty is one beside a share of 1.
+        assert!(of(45, 50).is_below(of(10_000, 10_000)));
     }
 }

@@ -4,13 +4,15 @@
 {{ .Values.image.repository }}{{ with .Values.image.tag }}:{{ . }}{{ end }}
 {{- end }}
 
-{{/* The settings of all services, as YAML: those of the base, and over them those of the values. */}}
+{{/* The settings of all services, as YAML: the base's, over them those of TLS and of production, and the values'. */}}
 {{- define "larder.settings" -}}
 {{- $settings := dict }}
-{{- range $line := .Files.Lines "base/settings.env" }}
+{{- range $file := list "base" "tls" "production" }}
+{{- range $line := $.Files.Lines (printf "%s/settings.env" $file) }}
 {{- if contains "=" $line }}
 {{- $pair := splitn "=" 2 $line }}
 {{- $_ := set $settings $pair._0 $pair._1 }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- mergeOverwrite $settings .Values.settings | toYaml }}
@@ -27,15 +29,39 @@ larder-settings-{{ include "larder.settings" . | sha256sum | trunc 10 }}
 {{- $container := first .spec.template.spec.containers }}
 {{- $http := dict "name" "http" "containerPort" 8080 }}
 {{- $_ := set $container "ports" (prepend (rest $container.ports) $http) }}
-{{- $ready := dict "path" "/ready" "port" "metrics" }}
-{{- $live := dict "path" "/live" "port" "metrics" }}
-{{- $_ := set $container "startupProbe" (dict "httpGet" $ready "periodSeconds" 2 "failureThreshold" 60) }}
-{{- $_ := set $container "readinessProbe" (dict "httpGet" $ready "periodSeconds" 2 "timeoutSeconds" 2 "failureThreshold" 2) }}
-{{- $_ := set $container "livenessProbe" (dict "httpGet" $live "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 3) }}
+{{- $key := dict "name" "larder-hooks" "key" "secret" }}
+{{- $hooks := dict "name" "LARDER_HOOK_SECRET" "valueFrom" (dict "secretKeyRef" $key) }}
+{{- $_ := set $container "env" (append $container.env $hooks) }}
+{{- $keys := first .spec.template.spec.volumes }}
+{{- $_ := set $keys.secret "items" (list (dict "key" "admin-token" "path" "admin-token")) }}
 {{- end }}
 {{- if eq .kind "Service" }}
 {{- $http := dict "name" "http" "port" 80 "targetPort" "http" "appProtocol" "http" }}
 {{- $_ := set .spec "ports" (prepend (rest .spec.ports) $http) }}
 {{- $_ := unset .spec "clusterIP" }}
 {{- end }}
+{{- end }}
+
+{{/* Puts into the first of two pods what a file of components/tls adds to it: `pod`, `more`. */}}
+{{- define "larder.more" -}}
+{{- $container := first .pod.containers }}
+{{- range $more := .more.containers }}
+{{- range $field := list "env" "volumeMounts" }}
+{{- if hasKey $more $field }}
+{{- $_ := set $container $field (concat (default list (get $container $field)) (get $more $field)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $_ := set .pod "volumes" (concat (default list .pod.volumes) (default list .more.volumes)) }}
+{{- end }}
+
+{{/* Changes with the Secrets, as far as the cluster shows them to whoever renders. */}}
+{{- define "larder.checksum" -}}
+{{- $data := dict }}
+{{- range $name := list .Values.addresses "larder-keys" "larder-hooks" }}
+{{- with (lookup "v1" "Secret" $.Release.Namespace $name).data }}
+{{- $_ := set $data $name . }}
+{{- end }}
+{{- end }}
+{{- if $data }}{{ toJson $data | sha256sum }}{{ end }}
 {{- end }}
