@@ -13,8 +13,13 @@ pub const KNOWN: &[(&str, &[&str])] = &[
             "/larder.products.v1.ProductService/",
             "/larder.comments.v1.CommentService/",
             "/larder.reports.v1.ReportService/",
-            // Hooks, and nothing else of the cache service.
+            // Hooks and the console; what it has no use for (Warm, Check) it may not.
             "/larder.cache.v1.CacheService/Invalidate",
+            "/larder.cache.v1.CacheService/ListKeyspaces",
+            "/larder.cache.v1.CacheService/GetStats",
+            "/larder.cache.v1.CacheService/ListHotKeys",
+            "/larder.cache.v1.CacheService/Inspect",
+            "/larder.cache.v1.CacheService/Watch",
         ],
     ),
     (

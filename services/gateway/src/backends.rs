@@ -4,6 +4,7 @@
 //! never is: nobody knows whether the first one was made.
 
 use clap::Args;
+use futures_util::future::join_all;
 use larder_proto::cache::v1::cache_service_client::CacheServiceClient;
 use larder_proto::comments::v1::comment_service_client::CommentServiceClient;
 use larder_proto::products::v1::product_service_client::ProductServiceClient;
@@ -12,6 +13,7 @@ use larder_proto::reports::v1::report_service_client::ReportServiceClient;
 use larder_runtime::client::{self, Client, Limits, may_try_again};
 use larder_runtime::tls::Tls;
 use larder_runtime::token::Token;
+use larder_survey::{Failure, Replica};
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -32,7 +34,7 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7101,http://127.0.0.1:7102"
     )]
     pub profiles: String,
-    /// Their admin ports, which hooks need, written in the same way.
+    /// Their admin ports, which hooks and the console need, written in the same way.
     #[arg(
         long,
         env = "PROFILES_ADMIN_ADDR",
@@ -48,7 +50,7 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7201,http://127.0.0.1:7202"
     )]
     pub products: String,
-    /// Their admin ports, which hooks need.
+    /// Their admin ports, which hooks and the console need.
     #[arg(
         long,
         env = "PRODUCTS_ADMIN_ADDR",
@@ -64,7 +66,7 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7301,http://127.0.0.1:7302"
     )]
     pub comments: String,
-    /// Their admin ports, which hooks need.
+    /// Their admin ports, which hooks and the console need.
     #[arg(
         long,
         env = "COMMENTS_ADMIN_ADDR",
@@ -80,7 +82,7 @@ pub struct Addresses {
         default_value = "http://127.0.0.1:7401,http://127.0.0.1:7402"
     )]
     pub reports: String,
-    /// Their admin ports, which hooks need.
+    /// Their admin ports, which hooks and the console need.
     #[arg(
         long,
         env = "REPORTS_ADMIN_ADDR",
@@ -102,6 +104,9 @@ pub enum Backend {
     /// What was sold.
     Reports,
 }
+
+/// The names of the services, in the order of [`Backend`].
+const SERVICES: [&str; 4] = ["profiles", "products", "comments", "reports"];
 
 /// The way to all services. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -167,6 +172,26 @@ impl Backends {
     /// The way to the cache of one of them: that of any replica.
     pub fn cache(&self, backend: Backend) -> CacheServiceClient<Client> {
         CacheServiceClient::new(self.caches[backend as usize].clone())
+    }
+
+    /// The caches of all replicas that there are now, each by the name of its service and its
+    /// address. A service of which nobody can be found is a failure.
+    pub async fn caches(&self) -> (Vec<Replica>, Vec<Failure>) {
+        let (mut replicas, mut failures) = (Vec::new(), Vec::new());
+        let found = join_all(self.caches.iter().map(Client::each)).await;
+        for (service, found) in SERVICES.iter().zip(found) {
+            if found.is_empty() {
+                failures.push(Failure {
+                    replica: (*service).to_owned(),
+                    error: "UNAVAILABLE: no address of it is known".to_owned(),
+                });
+            }
+            replicas.extend(found.into_iter().map(|(address, client)| Replica {
+                name: format!("{service} {address}"),
+                client: CacheServiceClient::new(client),
+            }));
+        }
+        (replicas, failures)
     }
 }
 

@@ -5,11 +5,13 @@
 //! [`pages`] (HTML), [`hooks`] (what systems outside have dropped), [`problem`] (what is said when
 //! something is wrong), [`layers`] (what every request passes through on its way there),
 //! [`backends`] (the way to the services), [`document`] (an answer that may be kept, and what says
-//! whether a copy of it is still good) and `serve.rs` (connections, and how they end).
+//! whether a copy of it is still good), [`console`] (what all caches do, for those who run the suite) and
+//! `serve.rs` (connections, and how they end).
 
 pub mod backends;
 pub mod coding;
 pub mod conditional;
+pub mod console;
 pub mod contracts;
 pub mod document;
 pub mod headers;
@@ -25,6 +27,7 @@ pub mod settings;
 
 use axum::Router;
 use backends::Backends;
+use console::Console;
 use hooks::Hooks;
 use larder::Larder;
 use larder::remote::Remote;
@@ -95,6 +98,7 @@ pub struct State {
 pub struct Gateway {
     http: TcpListener,
     admin: Admin,
+    backends: Backends,
     health: Option<TcpListener>,
     readiness: Readiness,
     metrics: Arc<Metrics>,
@@ -125,6 +129,7 @@ impl Gateway {
         Self {
             http,
             admin: Admin::on(admin, &readiness).guarded(parts.tls.clone(), parts.access),
+            backends: state.backends.clone(),
             health: None,
             readiness,
             routes: routes.with_state(state),
@@ -167,12 +172,13 @@ impl Gateway {
         if let Some(tls) = &tls {
             tls.watch(&tasks);
         }
-        let rates = move || rates.as_ref().map(larder_limit::Limits::render);
+        let console = Console::new(self.backends, self.admin.access(), tasks.stopping().clone());
         self.admin
-            .collect(move || metrics.render())
-            .collect(move || pages.press().render())
-            .collect(move || rates().unwrap_or_default())
-            .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
+            .merge(console.routes())
+            .collect(move |page| metrics.measure(page))
+            .collect(move |page| pages.press().measure(page))
+            .collect(move |page| rates.iter().for_each(|rates| rates.measure(page)))
+            .collect(move |page| tls.iter().for_each(|tls| tls.measure(page)))
             .start(&tasks);
         if let Some(listener) = self.health {
             health::answer(listener, &self.readiness, &tasks).await;

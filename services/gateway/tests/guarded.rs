@@ -39,7 +39,7 @@ const NAMES: [&str; 7] = [
 ];
 
 /// A service, a method of it, and who may call that.
-const EDGES: [(&str, &str, &[&str]); 12] = [
+const EDGES: [(&str, &str, &[&str]); 17] = [
     (
         "profiles",
         "/larder.profiles.v1.ProfileService/GetProfile",
@@ -90,6 +90,27 @@ const EDGES: [(&str, &str, &[&str]); 12] = [
     (
         "admin",
         "/larder.cache.v1.CacheService/ListKeyspaces",
+        &["gateway", "operator"],
+    ),
+    (
+        "admin",
+        "/larder.cache.v1.CacheService/GetStats",
+        &["gateway", "operator"],
+    ),
+    (
+        "admin",
+        "/larder.cache.v1.CacheService/ListHotKeys",
+        &["gateway", "operator"],
+    ),
+    (
+        "admin",
+        "/larder.cache.v1.CacheService/Inspect",
+        &["gateway", "operator"],
+    ),
+    ("admin", "/larder.cache.v1.CacheService/Warm", &["operator"]),
+    (
+        "admin",
+        "/larder.cache.v1.CacheService/GetAdvice",
         &["operator"],
     ),
 ];

@@ -1,22 +1,22 @@
 //! `larder cache …`: the caches of a running suite, looked at, corrected and watched.
 //!
 //! Every replica has a cache of its own, so a question goes to all of them at once, and each
-//! answer says whose it is. Reading order: [`replicas`] finds them and asks them; the other files
-//! are what can be asked.
+//! answer says whose it is. Reading order: [`find`] finds them, [`larder_survey`] asks them; the other
+//! files are what can be asked, and how it is printed.
 
 mod change;
 mod check;
+mod find;
 mod inspect;
-mod replicas;
 mod stats;
 mod watch;
 
 use crate::output::Output;
 use clap::{Args, Subcommand};
+use find::Keys;
 use larder_runtime::config::{Certificates, Logging, Shown};
 use larder_runtime::tls::Tls;
 use larder_runtime::token::Token;
-use replicas::{Keys, Replicas};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             .map(Token::open)
             .transpose()?,
     };
-    let replicas = Replicas::find(&settings.admin, settings.port_offset, limit, &keys).await?;
+    let replicas = find::find(&settings.admin, settings.port_offset, limit, &keys).await?;
     let output = settings.output;
     match settings.command {
         Command::Stats(asked) => stats::stats(&replicas, asked, output).await,

@@ -40,6 +40,7 @@ use smallvec::SmallVec;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -116,6 +117,8 @@ pub struct Client {
     limits: Limits,
     /// Shown with every call.
     token: Option<Token>,
+    /// The one endpoint that is asked, if no other may be.
+    only: Option<Arc<Peer>>,
 }
 
 struct Way {
@@ -201,6 +204,7 @@ impl Client {
             way: Arc::new(way),
             limits,
             token: None,
+            only: None,
         })
     }
 
@@ -209,6 +213,32 @@ impl Client {
     pub fn showing(mut self, token: Option<Token>) -> Self {
         self.token = token;
         self
+    }
+
+    /// The endpoints there are now, and a way to each that no other answers for, be it away or not:
+    /// for whoever wants to hear from all of them. They are as many as the names had addresses when
+    /// they were last looked up, which the first call of this waits for, at most as long as for a
+    /// call. Connections are shared.
+    pub async fn each(&self) -> Vec<(SocketAddr, Self)> {
+        let mut asked = self.way.asked.clone();
+        let known = asked.wait_for(|asked| *asked);
+        _ = tokio::time::timeout(self.limits.call, known).await;
+        let peers = self.way.peers.all();
+        let mut each: Vec<_> = peers
+            .iter()
+            .map(|peer| {
+                let only = Some(peer.clone());
+                (
+                    peer.address,
+                    Self {
+                        only,
+                        ..self.clone()
+                    },
+                )
+            })
+            .collect();
+        each.sort_by_key(|(address, _)| *address);
+        each
     }
 }
 
@@ -228,11 +258,21 @@ enum Once {
 }
 
 impl Way {
-    async fn call(&self, request: http::Request<Body>, limits: Limits) -> http::Response<Body> {
+    async fn call(
+        &self,
+        request: http::Request<Body>,
+        limits: Limits,
+        only: Option<&Peer>,
+    ) -> http::Response<Body> {
         let wait = deadline::timeout(request.headers())
             .unwrap_or(limits.call)
             .min(limits.call);
         let by = Instant::now() + wait;
+        if let Some(peer) = only {
+            let (Once::Answered(answer) | Once::Unprocessed(answer)) =
+                once(peer, request, by, limits).await;
+            return answer;
+        }
         let (head, body) = request.into_parts();
         let body = Kept::new(body);
         let mut tried: SmallVec<[Arc<Peer>; ATTEMPTS]> = SmallVec::new();
@@ -314,8 +354,8 @@ impl Service<http::Request<Body>> for Client {
         if let Some(token) = self.token.as_ref().and_then(Token::bearer) {
             request.headers_mut().insert(AUTHORIZATION, token);
         }
-        let (way, limits) = (self.way.clone(), self.limits);
-        Box::pin(async move { Ok(way.call(request, limits).await) })
+        let (way, limits, only) = (self.way.clone(), self.limits, self.only.clone());
+        Box::pin(async move { Ok(way.call(request, limits, only.as_deref()).await) })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::support::{Answer, Gate, SOON, ask, parts};
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;
 use larder_comments::Comments;
+use larder_gateway::Parts;
 use larder_gateway::backends::Addresses;
 use larder_host::trial::{Home, Replica, said};
 use larder_products::Products;
@@ -34,6 +35,11 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open(home: Home) -> Result<Self> {
+        Self::with(home, |_| {}).await
+    }
+
+    /// With a gateway of these parts.
+    pub async fn with(home: Home, change: impl FnOnce(&mut Parts)) -> Result<Self> {
         let hub = Hub::new();
         let people = Replica::ready(Profiles, home.parts(&hub)).await?;
         let url = |replica: &Replica| format!("http://{}", replica.grpc);
@@ -52,6 +58,7 @@ impl Shop {
             reports_admin: "http://127.0.0.1:1".to_owned(),
         });
         made.pages.public_url = Some("https://shop.example".parse().expect("a URL"));
+        change(&mut made);
         let gate = Gate::start(made).await?;
         Ok(Self {
             profiles: ProfileServiceClient::new(people.client()),

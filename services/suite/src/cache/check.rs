@@ -1,6 +1,6 @@
 //! `check`: copies against the source, on all replicas at once, with a bar of their progress.
 
-use super::replicas::{Failure, Replica, Replicas, all_answered, failure};
+use super::find::all_answered;
 use crate::output::Output;
 use crate::progress::bar;
 use anyhow::bail;
@@ -8,6 +8,7 @@ use clap::Args;
 use futures_util::future::join_all;
 use indicatif::ProgressBar;
 use larder_proto::cache::v1::{CheckRequest, CheckResponse, Inconsistency, Tier};
+use larder_survey::{Failure, Replica, Replicas};
 use serde::Serialize;
 use std::fmt;
 use tonic::Status;
@@ -161,7 +162,7 @@ pub async fn check(replicas: &Replicas, asked: Check, output: Output) -> anyhow:
             .extend(found.map(|wrong| Found::of(&replica.name, wrong)));
         report
             .failures
-            .extend(status.map(|status| failure(replica, &status)));
+            .extend(status.map(|status| Failure::of(&replica.name, &status)));
     }
     output.print(&report)?;
     if report.inconsistent > 0 {

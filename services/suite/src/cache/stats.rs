@@ -1,11 +1,13 @@
 //! `stats`, `hot` and `advise`: numbers of every replica.
 
-use super::replicas::{Answers, Failure, Replicas, all_answered};
+use super::find::all_answered;
 use crate::output::Output;
 use anyhow::bail;
 use clap::Args;
 use larder_proto::cache::v1 as wire;
-use larder_proto::cache::v1::{GetAdviceRequest, GetStatsRequest, ListHotKeysRequest};
+use larder_proto::cache::v1::{GetAdviceRequest, GetStatsRequest};
+use larder_survey::hot::{self, hottest};
+use larder_survey::{Answers, Failure, Replicas, seconds};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,7 +126,7 @@ impl StatsRow {
             rescues: stats.rescues,
             loads: stats.loads,
             load_errors: stats.load_errors,
-            load_seconds: super::inspect::seconds(stats.load_time.as_ref()),
+            load_seconds: seconds(stats.load_time.as_ref()),
             entries: stats.entries,
             bytes: stats.bytes,
             capacity_bytes: stats.capacity_bytes,
@@ -185,10 +187,10 @@ impl fmt::Display for Table<StatsRow> {
 }
 
 pub async fn stats(replicas: &Replicas, asked: Stats, output: Output) -> anyhow::Result<()> {
-    let ask = replicas
-        .ask(async |mut client| client.get_stats(GetStatsRequest::default()).await)
-        .await?;
-    let Answers { answers, failures } = ask;
+    let ask = |mut client: larder_survey::Way| async move {
+        client.get_stats(GetStatsRequest::default()).await
+    };
+    let Answers { answers, failures } = replicas.ask(ask).await.whole()?;
     let rows = answers.into_iter().flat_map(|(replica, stats)| {
         let rows = stats.keyspaces.into_iter();
         rows.map(move |stats| StatsRow::of(&replica, stats))
@@ -196,16 +198,7 @@ pub async fn stats(replicas: &Replicas, asked: Stats, output: Output) -> anyhow:
     show(rows, failures, &asked.keyspaces, output)
 }
 
-#[derive(Serialize)]
-struct HotRow {
-    keyspace: String,
-    key: String,
-    /// Of all replicas together.
-    reads: u64,
-    replicas: BTreeMap<String, u64>,
-}
-
-impl fmt::Display for Table<HotRow> {
+impl fmt::Display for Table<hot::Hot> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -230,39 +223,9 @@ impl fmt::Display for Table<HotRow> {
 }
 
 pub async fn hot(replicas: &Replicas, asked: Hot, output: Output) -> anyhow::Result<()> {
-    for keyspace in &asked.keyspaces {
-        replicas.with(keyspace).await?;
-    }
-    let request = ListHotKeysRequest {
-        limit: asked.limit,
-        keyspaces: Vec::new(),
-    };
-    let ask = replicas
-        .ask(async |mut client| client.list_hot_keys(request.clone()).await)
-        .await?;
-    let Answers { answers, failures } = ask;
-    let mut merged: BTreeMap<(String, String), BTreeMap<String, u64>> = BTreeMap::new();
-    for (replica, hot) in answers {
-        let keys = hot
-            .keys
-            .into_iter()
-            .filter(|hot| wanted(&asked.keyspaces, &hot.keyspace));
-        for key in keys {
-            let of = merged.entry((key.keyspace, key.key)).or_default();
-            *of.entry(replica.clone()).or_default() += key.reads;
-        }
-    }
-    let rows = merged
-        .into_iter()
-        .map(|((keyspace, key), replicas)| HotRow {
-            keyspace,
-            key,
-            reads: replicas.values().sum(),
-            replicas,
-        });
-    let mut rows: Vec<_> = rows.collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.reads));
-    rows.truncate(asked.limit as usize);
+    let told = replicas.hot(&asked.keyspaces, asked.limit).await?;
+    let failures = told.failures;
+    let rows = hottest(told.answers, &asked.keyspaces, asked.limit as usize);
     let table = Table { rows, failures };
     output.print(&table)?;
     all_answered(&table.failures)
@@ -309,10 +272,10 @@ impl fmt::Display for Table<AdviceRow> {
 }
 
 pub async fn advise(replicas: &Replicas, asked: Advise, output: Output) -> anyhow::Result<()> {
-    let ask = replicas
-        .ask(async |mut client| client.get_advice(GetAdviceRequest::default()).await)
-        .await?;
-    let Answers { answers, failures } = ask;
+    let ask = |mut client: larder_survey::Way| async move {
+        client.get_advice(GetAdviceRequest::default()).await
+    };
+    let Answers { answers, failures } = replicas.ask(ask).await.whole()?;
     let rows = answers.into_iter().flat_map(|(replica, advice)| {
         advice.advice.into_iter().map(move |advice| AdviceRow {
             keyspace: advice.keyspace,

@@ -1,16 +1,16 @@
 //! `watch`: events of all replicas, as they come, until Ctrl-C.
 
-use super::replicas::{Replica, Replicas, failure};
 use crate::output::Output;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
-use larder_proto::cache::v1::{Event, EventKind, WatchRequest, WatchResponse};
+use futures_util::stream;
+use larder_proto::cache::v1::{EventKind, WatchRequest};
 use larder_runtime::shutdown;
+use larder_survey::watch::{LOST, Line};
+use larder_survey::{Failure, Replicas};
 use serde::Serialize;
 use std::fmt;
-use tonic::Status;
 
 /// Keys or tags that a line shows.
 const SHOWN: usize = 4;
@@ -26,8 +26,7 @@ pub struct Watch {
 }
 
 /// Kinds of events.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     /// Tags moved.
     Moved,
@@ -61,85 +60,12 @@ impl Kind {
             Self::Lost => EventKind::Unspecified,
         }
     }
-
-    fn of(event: &Event) -> Option<Self> {
-        let all = [
-            Self::Moved,
-            Self::Loaded,
-            Self::Evicted,
-            Self::Gap,
-            Self::Proof,
-            Self::Breaker,
-            Self::Inconsistent,
-        ];
-        all.into_iter().find(|kind| kind.asked() == event.kind())
-    }
 }
 
-/// One line.
+/// How a line is printed.
 #[derive(Serialize)]
-struct Line {
-    replica: String,
-    /// Seconds since 1970; absent for what was lost.
-    at: Option<f64>,
-    kind: Kind,
-    source: String,
-    keyspace: String,
-    origin: String,
-    outcome: String,
-    tags: Vec<String>,
-    tag_count: u64,
-    keys: Vec<String>,
-    key_count: u64,
-    took_seconds: Option<f64>,
-    /// How many events were lost.
-    lost: u64,
-}
-
-impl Line {
-    fn of(replica: &str, event: Event) -> Option<Self> {
-        let kind = Kind::of(&event)?;
-        let at = event
-            .at
-            .map(|at| at.seconds as f64 + f64::from(at.nanos) / 1e9);
-        Some(Self {
-            replica: replica.to_owned(),
-            at,
-            kind,
-            source: event.source,
-            keyspace: event.keyspace,
-            origin: event.origin,
-            outcome: event.outcome,
-            tags: event.tags.iter().map(|tag| format!("{tag:016x}")).collect(),
-            tag_count: event.tag_count,
-            keys: event.keys,
-            key_count: event.key_count,
-            took_seconds: event
-                .took
-                .as_ref()
-                .map(|took| super::inspect::seconds(Some(took))),
-            lost: 0,
-        })
-    }
-
-    fn lost(replica: &str, lost: u64) -> Self {
-        Self {
-            replica: replica.to_owned(),
-            at: None,
-            kind: Kind::Lost,
-            source: String::new(),
-            keyspace: String::new(),
-            origin: String::new(),
-            outcome: String::new(),
-            tags: Vec::new(),
-            tag_count: 0,
-            keys: Vec::new(),
-            key_count: 0,
-            took_seconds: None,
-            lost,
-        }
-    }
-}
+#[serde(transparent)]
+struct Told(Line);
 
 /// The first of them, and how many more there are.
 fn some(shown: &[String], count: u64) -> String {
@@ -151,27 +77,27 @@ fn some(shown: &[String], count: u64) -> String {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.at.map_or_else(|| "--:--:--.---".to_owned(), clock);
-        let whose = match self.keyspace.is_empty() {
-            true => &self.source,
-            false => &self.keyspace,
+        let line = &self.0;
+        let at = line.at.map_or_else(|| "--:--:--.---".to_owned(), clock);
+        let whose = match line.keyspace.is_empty() {
+            true => &line.source,
+            false => &line.keyspace,
         };
-        let kind = format!("{:?}", self.kind).to_lowercase();
-        write!(f, "{at} {:<12} {kind:<12} {whose:<16}", self.replica)?;
-        match self.kind {
-            Kind::Moved => {
-                let tags = some(&self.tags, self.tag_count);
-                writeln!(f, " by {:<5} {tags}", self.origin)
+        write!(f, "{at} {:<12} {:<12} {whose:<16}", line.replica, line.kind)?;
+        match line.kind {
+            "moved" => {
+                let tags = some(&line.tags, line.tag_count);
+                writeln!(f, " by {:<5} {tags}", line.origin)
             }
-            Kind::Loaded => {
-                let keys = some(&self.keys, self.key_count);
-                let millis = 1e3 * self.took_seconds.unwrap_or_default();
-                writeln!(f, " {keys} in {millis:.1} ms {}", self.outcome)
+            "loaded" => {
+                let keys = some(&line.keys, line.key_count);
+                let millis = 1e3 * line.took_seconds.unwrap_or_default();
+                writeln!(f, " {keys} in {millis:.1} ms {}", line.outcome)
             }
-            Kind::Lost => writeln!(f, " {} events, since this watcher is slow", self.lost),
-            _ => writeln!(f, " {} {}", some(&self.keys, self.key_count), self.outcome),
+            LOST => writeln!(f, " {} events, since this watcher is slow", line.lost),
+            _ => writeln!(f, " {} {}", some(&line.keys, line.key_count), line.outcome),
         }
     }
 }
@@ -184,17 +110,6 @@ fn clock(at: f64) -> String {
     format!("{hours:02}:{minutes:02}:{:02}.{millis:03}", seconds % 60)
 }
 
-type Told = (String, Result<WatchResponse, Status>);
-
-async fn open(
-    replica: &Replica,
-    request: WatchRequest,
-) -> Result<BoxStream<'static, Told>, Status> {
-    let stream = replica.client.clone().watch(request).await?.into_inner();
-    let name = replica.name.clone();
-    Ok(stream.map(move |told| (name.clone(), told)).boxed())
-}
-
 pub async fn watch(replicas: &Replicas, asked: Watch, output: Output) -> anyhow::Result<()> {
     let kinds = asked.kind.iter().filter(|kind| **kind != Kind::Lost);
     let kinds: Vec<i32> = kinds.map(|kind| kind.asked().into()).collect();
@@ -205,15 +120,18 @@ pub async fn watch(replicas: &Replicas, asked: Watch, output: Output) -> anyhow:
             keyspaces: keyspaces.clone(),
             kinds: kinds.clone(),
         };
-        match open(replica, request).await {
-            Ok(stream) => streams.push(stream),
-            Err(status) => eprintln!("larder: {}", failure(replica, &status)),
+        match replica.watch(request).await {
+            Ok(stream) => {
+                let name = replica.name.clone();
+                streams.push(stream.map(move |told| (name.clone(), told)).boxed());
+            }
+            Err(status) => eprintln!("larder: {}", Failure::of(&replica.name, &status)),
         }
     }
     let print = async {
         while let Some((replica, told)) = streams.next().await {
             match told {
-                Ok(message) => tell(&replica, message, output)?,
+                Ok(line) => output.print(&Told(line))?,
                 Err(status) => eprintln!("larder: {replica}: {}", status.message()),
             }
         }
@@ -223,16 +141,4 @@ pub async fn watch(replicas: &Replicas, asked: Watch, output: Output) -> anyhow:
         outcome = print => outcome,
         asked = shutdown::requested() => Ok(asked?),
     }
-}
-
-fn tell(replica: &str, message: WatchResponse, output: Output) -> anyhow::Result<()> {
-    if message.lost > 0 {
-        output.print(&Line::lost(replica, message.lost))?;
-    }
-    for event in message.events {
-        if let Some(line) = Line::of(replica, event) {
-            output.print(&line)?;
-        }
-    }
-    Ok(())
 }

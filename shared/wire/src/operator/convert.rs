@@ -5,7 +5,7 @@ use larder::advice::Outlook;
 use larder::check::{Tier, Wrong};
 use larder::inspect::{AtSource, InMemory, InRemote, Inspection, Summary};
 use larder::policy::{Eviction, OnWrite, Policy};
-use larder::stats::{EVICTIONS, MISSES, Miss, OUTCOMES, SourceStats};
+use larder::stats::{EVICTIONS, MISSES, Miss, OUTCOMES, PROPAGATION_BUCKETS, SourceStats};
 use larder::{Advice, AnyKeyspace, Hot};
 use larder_proto::cache::v1 as wire;
 use std::error::Error;
@@ -107,7 +107,18 @@ pub(super) fn source_stats(name: &str, stats: &SourceStats) -> wire::SourceStats
             ("round", stats.moved_round),
         ]),
         proven_age: stats.proven_age.map(span),
+        propagation: buckets(&PROPAGATION_BUCKETS, &stats.propagation),
     }
+}
+
+/// A histogram whose last bucket has no bound.
+fn buckets(bounds: &[f64], counts: &[u64]) -> Vec<wire::Bucket> {
+    let bounds = bounds.iter().copied().map(Duration::from_secs_f64);
+    let bounds = bounds.map(|bound| Some(span(bound))).chain([None]);
+    bounds
+        .zip(counts)
+        .map(|(most, &count)| wire::Bucket { most, count })
+        .collect()
 }
 
 fn summary(value: Summary) -> wire::ValueSummary {
