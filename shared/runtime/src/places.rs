@@ -4,18 +4,19 @@
 //! has less than all places, so that it alone cannot shut the others out.
 
 use crate::bounds::Bounds;
+use crate::exposition::{Metric, Page};
 use crate::files::{self, File};
 use crate::seldom::{SAY_EVERY, Seldom};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Connections that are open.
-pub const CONNECTIONS: &str = "larder_connections";
-/// Connections that were closed before or while something was waited for on them.
-pub const REFUSED: &str = "larder_connections_refused_total";
+const CONNECTIONS: Metric = Metric::gauge("larder_connections", "Connections that are open.");
+const REFUSED: Metric = Metric::counter(
+    "larder_connections_refused_total",
+    "Connections that were closed over a limit.",
+);
 
 /// Why a connection was closed by us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,29 +102,16 @@ impl Places {
     }
 }
 
-/// All of these ports, as Prometheus text.
-pub fn render(ports: &[Places]) -> String {
-    let mut text =
-        format!("# HELP {CONNECTIONS} Connections that are open.\n# TYPE {CONNECTIONS} gauge\n");
+/// Adds what these ports count.
+pub fn measure(page: &mut Page, ports: &[Places]) {
     for Places(port) in ports {
         let open = port.open().all;
-        // Writing to a string never fails.
-        _ = writeln!(text, "{CONNECTIONS}{{port=\"{}\"}} {open}", port.name);
-    }
-    _ = write!(
-        text,
-        "# HELP {REFUSED} Connections that were closed over a limit.\n# TYPE {REFUSED} counter\n"
-    );
-    for Places(port) in ports {
+        page.add(CONNECTIONS, &[("port", port.name)], open as f64);
         for (reason, count) in REASONS.iter().zip(&port.closed) {
-            let (name, count) = (port.name, count.load(Ordering::Relaxed));
-            _ = writeln!(
-                text,
-                "{REFUSED}{{port=\"{name}\",reason=\"{reason}\"}} {count}"
-            );
+            let labels = [("port", port.name), ("reason", reason)];
+            page.count(REFUSED, &labels, count.load(Ordering::Relaxed));
         }
     }
-    text
 }
 
 impl Port {
@@ -215,7 +203,7 @@ mod tests {
         assert!(places.take(at("192.0.2.3")).is_none());
         drop(one);
         let _three = places.take(at("192.0.2.3")).expect("a place");
-        let text = render(&[places]);
+        let text = Page::of(|page| measure(page, &[places])).text();
         assert!(
             text.contains("larder_connections{port=\"test\"} 2\n"),
             "{text}"

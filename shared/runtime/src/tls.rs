@@ -17,11 +17,11 @@ pub use dial::{Dial, Untrusted};
 pub use identity::Identity;
 
 use crate::config::Certificates;
+use crate::exposition::{Metric, Page};
 use crate::tasks::Tasks;
 use material::Material;
 use rustls::{ClientConfig, ServerConfig};
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +30,21 @@ use std::time::Duration;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+const EXPIRY: Metric = Metric::gauge(
+    "larder_certificate_expiry_timestamp_seconds",
+    "When the certificates in use expire.",
+);
+const RELOADS: Metric = Metric::counter(
+    "larder_certificate_reloads_total",
+    "Changed certificates that are used.",
+);
+const RELOAD_FAILURES: Metric = Metric::counter(
+    "larder_certificate_reload_failures_total",
+    "Changed certificates that cannot be used.",
+);
+const HANDSHAKES: Metric =
+    Metric::counter("larder_tls_handshakes_total", "Handshakes with callers.");
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +102,6 @@ impl Error {
     }
 }
 
-/// When certificates expire, in seconds of Unix time.
-pub const EXPIRY: &str = "larder_certificate_expiry_timestamp_seconds";
-/// Changed certificates that cannot be used.
-pub const RELOAD_FAILURES: &str = "larder_certificate_reload_failures_total";
 /// What certificates are for, in metrics: to be shown to others, and to know others by.
 const PURPOSES: [&str; 2] = ["own", "ca"];
 
@@ -193,47 +204,24 @@ impl Tls {
     }
 
     /// How things are, for `/metrics`.
-    pub fn render(&self) -> String {
+    pub fn measure(&self, page: &mut Page) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let material = self.material();
-        let mut text = String::new();
+        page.metric(EXPIRY);
         let expiries = [material.expiry, material.ca_expiry];
-        let mut line = |metric: &str, labels: &str, value: &dyn std::fmt::Display| {
-            // Writing to a string never fails.
-            let _ = writeln!(text, "{metric}{labels} {value}");
-        };
-        let name = EXPIRY;
-        line("# HELP", &format!(" {name}"), &"When it expires.");
-        line("# TYPE", &format!(" {name}"), &"gauge");
         for (purpose, at) in PURPOSES.iter().zip(expiries) {
             if let Some(at) = at {
-                line(name, &format!("{{purpose=\"{purpose}\"}}"), &at);
+                page.add(EXPIRY, &[("purpose", purpose)], at as f64);
             }
         }
-        let name = RELOAD_FAILURES;
-        let help = "Changed certificates that cannot be used.";
-        line("# HELP", &format!(" {name}"), &help);
-        line("# TYPE", &format!(" {name}"), &"counter");
         for (purpose, failures) in PURPOSES.iter().zip(&self.0.failures) {
-            line(
-                name,
-                &format!("{{purpose=\"{purpose}\"}}"),
-                &count(failures),
-            );
+            page.count(RELOAD_FAILURES, &[("purpose", purpose)], count(failures));
         }
-        let name = "larder_certificate_reloads_total";
-        let help = "Changed certificates that are used.";
-        line("# HELP", &format!(" {name}"), &help);
-        line("# TYPE", &format!(" {name}"), &"counter");
-        line(name, "", &count(&self.0.reloads));
-        let name = "larder_tls_handshakes_total";
-        line("# HELP", &format!(" {name}"), &"Handshakes with callers.");
-        line("# TYPE", &format!(" {name}"), &"counter");
+        page.count(RELOADS, &[], count(&self.0.reloads));
         let outcomes = ["done", "failed", "late", "crowded"];
         for (outcome, counter) in outcomes.iter().zip(&self.0.handshakes) {
-            line(name, &format!("{{outcome=\"{outcome}\"}}"), &count(counter));
+            page.count(HANDSHAKES, &[("outcome", outcome)], count(counter));
         }
-        text
     }
 
     fn material(&self) -> Arc<Material> {

@@ -7,6 +7,7 @@ use echo::{Echo, SOON, call};
 use larder_runtime::callers::Callers;
 use larder_runtime::client::{Client, Limits as ClientLimits};
 use larder_runtime::config::{Certificates, Name};
+use larder_runtime::exposition::Page;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::{Limits, Server};
@@ -95,6 +96,11 @@ async fn say(address: SocketAddr, tls: &Tls) -> Result<Bytes, Status> {
     .await
 }
 
+/// What it tells in `/metrics`.
+fn shown(tls: &Tls) -> String {
+    Page::of(|page| tls.measure(page)).text()
+}
+
 fn code(outcome: Result<Bytes, Status>) -> Code {
     outcome.map_or_else(|status| status.code(), |_| Code::Ok)
 }
@@ -177,7 +183,7 @@ async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
     caller.watch_every(Duration::from_millis(20), &tasks);
     let (address, _) = serve(own.clone(), &["front"]).await;
     let reloads = |tls: &Tls| {
-        let text = tls.render();
+        let text = shown(tls);
         let line = text
             .lines()
             .find(|line| line.starts_with("larder_certificate_reloads_total"));
@@ -242,9 +248,9 @@ async fn a_broken_file_leaves_what_was_there_and_is_counted_once() {
             format!("{name}{{purpose=\"{purpose}\"}} {count}\n")
         };
         let lines = [line("own", own_failures), line("ca", ca_failures)];
-        let counted = async || lines.iter().all(|line| own.render().contains(line));
+        let counted = async || lines.iter().all(|line| shown(&own).contains(line));
         let outcome = larder_testkit::wait_until("a failure", SOON, counted).await;
-        outcome.unwrap_or_else(|error| panic!("{error}: {}", own.render()));
+        outcome.unwrap_or_else(|error| panic!("{error}: {}", shown(&own)));
     };
     counted(1, 0).await;
     let good = authority.write(server.path(), "echo");
@@ -253,7 +259,7 @@ async fn a_broken_file_leaves_what_was_there_and_is_counted_once() {
     counted(1, 1).await;
     for purpose in ["own", "ca"] {
         let line = format!("larder_certificate_expiry_timestamp_seconds{{purpose=\"{purpose}\"}} ");
-        let text = own.render();
+        let text = shown(&own);
         let at = text.lines().find_map(|text| text.strip_prefix(&line));
         let at: u64 = at.expect("a line").parse().expect("seconds");
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
