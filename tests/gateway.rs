@@ -232,7 +232,7 @@ async fn a_hook_drops_a_copy_in_every_process() -> Result<()> {
         for replica in 1..=2 {
             let replica = suite.replica(Kind::Products, replica);
             lines += replica
-                .count("larder_round_lines", &["source=\"products\""])
+                .count("larder_round_lines_sum", &["source=\"products\""])
                 .await?;
         }
         anyhow::Ok(lines)

@@ -51,8 +51,8 @@ def objects(text, config_name):
 
 def settings_name(text):
     """What the ConfigMap is called."""
-    things = [thing for thing in yaml.safe_load_all(text) if thing]
-    return next(t["metadata"]["name"] for t in things if t["kind"] == "ConfigMap")
+    names = [thing["metadata"]["name"] for thing in yaml.safe_load_all(text) if thing]
+    return next(name for name in names if name.startswith("larder-settings-"))
 
 
 def refused(chart):

@@ -25,8 +25,8 @@ use crate::store;
 use larder::{Error, Read};
 use larder_host::Base;
 use larder_journal::Follower;
+use larder_runtime::exposition::{Metric, Page as Exposition};
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,6 +44,20 @@ const STEP: Duration = Duration::from_secs(5);
 /// passed over.
 const ATTEMPTS: u32 = 5;
 
+const LOOKS: Metric = Metric::counter("larder_crowd_looks_total", "Looks for new comments.");
+const PAGES_WARMED: Metric = Metric::counter(
+    "larder_crowd_pages_warmed_total",
+    "Pages made before a crowd.",
+);
+const PAGES_FAILED: Metric = Metric::counter(
+    "larder_crowd_pages_failed_total",
+    "Pages that could not be made before a crowd.",
+);
+const COMMENTS_DROPPED: Metric = Metric::counter(
+    "larder_crowd_comments_dropped_total",
+    "Comments passed over, at least: too many at once, or their authors unknown.",
+);
+
 /// What was done, for `/metrics`.
 #[derive(Default, Debug)]
 pub struct Counts {
@@ -54,27 +68,16 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Prometheus text.
-    pub fn render(&self) -> String {
-        let rows = [
-            ("looks", "Looks for new comments.", &self.looks),
-            ("pages_warmed", "Pages made before a crowd.", &self.pages),
-            ("pages_failed", "Pages that could not be.", &self.failed),
-            (
-                "comments_dropped",
-                "Comments passed over, at least: too many at once, or their authors unknown.",
-                &self.dropped,
-            ),
-        ];
-        let mut text = String::new();
-        for (name, help, count) in rows {
-            let (name, count) = (format!("larder_crowd_{name}_total"), count.load(RELAXED));
-            let _ = write!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} counter\n{name} {count}\n"
-            );
+    /// For `/metrics`.
+    pub fn measure(&self, page: &mut Exposition) {
+        for (metric, count) in [
+            (LOOKS, &self.looks),
+            (PAGES_WARMED, &self.pages),
+            (PAGES_FAILED, &self.failed),
+            (COMMENTS_DROPPED, &self.dropped),
+        ] {
+            page.count(metric, &[], count.load(RELAXED));
         }
-        text
     }
 }
 

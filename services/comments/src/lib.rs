@@ -28,6 +28,7 @@ use larder_host::{Base, BoxError, Grpc, Migrations, Service};
 use larder_journal::Watches;
 use larder_proto::comments::v1::raw::comment_service_server::CommentServiceServer;
 use larder_runtime::client::Client;
+use larder_runtime::exposition::Page;
 use rpc::Rpc;
 use std::sync::{Arc, OnceLock};
 use store::Store;
@@ -113,7 +114,7 @@ impl Service for Comments {
         self.others.get().cloned().into_iter().collect()
     }
 
-    fn metrics(&self) -> String {
-        self.crowd.render()
+    fn measure(&self, page: &mut Page) {
+        self.crowd.measure(page);
     }
 }

@@ -172,14 +172,13 @@ impl Gateway {
         if let Some(tls) = &tls {
             tls.watch(&tasks);
         }
-        let rates = move || rates.as_ref().map(larder_limit::Limits::render);
         let console = Console::new(self.backends, self.admin.access(), tasks.stopping().clone());
         self.admin
             .merge(console.routes())
-            .collect(move || metrics.render())
-            .collect(move || pages.press().render())
-            .collect(move || rates().unwrap_or_default())
-            .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
+            .collect(move |page| metrics.measure(page))
+            .collect(move |page| pages.press().measure(page))
+            .collect(move |page| rates.iter().for_each(|rates| rates.measure(page)))
+            .collect(move |page| tls.iter().for_each(|tls| tls.measure(page)))
             .start(&tasks);
         if let Some(listener) = self.health {
             health::answer(listener, &self.readiness, &tasks).await;

@@ -7,31 +7,31 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
+use larder_runtime::exposition::{Metric, Page, Sizes};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long requests took, from their head to their answer's head.
-pub const REQUEST_DURATION: &str = "http_server_request_duration_seconds";
+pub const REQUEST_DURATION: Metric = Metric::histogram(
+    "http_server_request_duration_seconds",
+    "Time from a request's head to its answer's.",
+);
 /// Requests that are being answered.
-pub const ACTIVE_REQUESTS: &str = "http_server_active_requests";
+pub const ACTIVE_REQUESTS: Metric = Metric::gauge(
+    "http_server_active_requests",
+    "Requests that are being answered.",
+);
 
-/// The histogram's upper bounds in microseconds, and as they are written.
-const BOUNDS: [(u64, &str); 12] = [
-    (500, "0.0005"),
-    (1_000, "0.001"),
-    (2_500, "0.0025"),
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (50_000, "0.05"),
-    (100_000, "0.1"),
-    (250_000, "0.25"),
-    (500_000, "0.5"),
-    (2_500_000, "2.5"),
-    (10_000_000, "10"),
+/// The histogram's upper bounds in microseconds.
+const BOUNDS: [u64; 12] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 2_500_000,
+    10_000_000,
+];
+/// The same in seconds.
+const BOUNDS_SECONDS: [f64; BOUNDS.len()] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.5, 10.0,
 ];
 /// What nobody was there to be answered.
 const LEFT: u16 = 499;
@@ -57,23 +57,19 @@ impl Metrics {
         usize::try_from(self.active.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
-    /// All of it as Prometheus text.
-    pub fn render(&self) -> String {
+    /// All of it, for `/metrics`.
+    pub fn measure(&self, page: &mut Page) {
         let active = self.active.load(Ordering::Relaxed);
-        let mut text = format!(
-            "# HELP {ACTIVE_REQUESTS} Requests that are being answered.\n\
-             # TYPE {ACTIVE_REQUESTS} gauge\n{ACTIVE_REQUESTS} {active}\n\
-             # HELP {REQUEST_DURATION} Time from a request's head to its answer's.\n\
-             # TYPE {REQUEST_DURATION} histogram\n"
-        );
+        page.add(ACTIVE_REQUESTS, &[], active as f64);
+        page.metric(REQUEST_DURATION);
         for ((route, method, status), histogram) in &*self.series() {
-            let labels = format!(
-                "http_route=\"{route}\",http_request_method=\"{method}\",\
-                 http_response_status_code=\"{status}\""
-            );
-            histogram.render(&labels, &mut text);
+            let labels = [
+                ("http_route", route.as_str()),
+                ("http_request_method", method),
+                ("http_response_status_code", &status.to_string()),
+            ];
+            page.sizes(REQUEST_DURATION, &labels, histogram.read());
         }
-        text
     }
 
     /// The map is whole whatever happened to whoever held it.
@@ -85,24 +81,17 @@ impl Metrics {
 impl Histogram {
     fn record(&mut self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.iter().position(|(bound, _)| micros <= *bound);
+        let bucket = BOUNDS.iter().position(|bound| micros <= *bound);
         self.buckets[bucket.unwrap_or(BOUNDS.len())] += 1;
         self.micros = self.micros.saturating_add(micros);
     }
 
-    fn render(&self, labels: &str, text: &mut String) {
-        let mut total = 0;
-        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
-        for (count, bound) in self.buckets.iter().zip(bounds) {
-            total += count;
-            _ = writeln!(
-                text,
-                "{REQUEST_DURATION}_bucket{{{labels},le=\"{bound}\"}} {total}"
-            );
+    fn read(&self) -> Sizes {
+        Sizes {
+            bounds: &BOUNDS_SECONDS,
+            counts: self.buckets.to_vec(),
+            sum: Duration::from_micros(self.micros).as_secs_f64(),
         }
-        let seconds = Duration::from_micros(self.micros).as_secs_f64();
-        _ = writeln!(text, "{REQUEST_DURATION}_sum{{{labels}}} {seconds}");
-        _ = writeln!(text, "{REQUEST_DURATION}_count{{{labels}}} {total}");
     }
 }
 

@@ -194,6 +194,7 @@ mod tell;
 mod tiers;
 pub mod watch;
 mod write;
+mod writers;
 
 pub use advice::Advice;
 pub use cache::Keyspace;

@@ -16,6 +16,7 @@ use crate::snapshot::{Epoch, Token};
 use crate::stats::{Propagation, SourceCounters, SourceStats};
 use crate::tell::AnyKeyspace;
 use crate::watch::{Mover, What};
+use crate::writers::Writers;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) polled: bool,
     rounds_failed: AtomicU32,
     propagation: Propagation,
+    writers: Writers,
     keyspaces: Mutex<BTreeMap<String, Weak<dyn AnyKeyspace>>>,
     /// One round at a time.
     proving: tokio::sync::Mutex<()>,
@@ -127,6 +129,7 @@ impl SourceBuilder {
             loads: Semaphore::new(self.concurrent_loads),
             breaker: Breaker::default(),
             propagation: Propagation::default(),
+            writers: Writers::default(),
             keyspaces: Mutex::default(),
             proving: tokio::sync::Mutex::default(),
             channel: core.name(&["hints", &self.name]),
@@ -196,9 +199,8 @@ impl Source {
                 Applied::Round { lines, .. } => {
                     inner.rounds_failed.store(0, Ordering::Relaxed);
                     inner.is_there();
-                    SourceCounters::add(&inner.counters.rounds, 1);
-                    SourceCounters::add(&inner.counters.round_lines, lines);
-                    SourceCounters::add(&inner.counters.moved_round, lines);
+                    inner.counters.round(lines);
+                    inner.writers.note(&round, asked_at);
                     if lines > 0 {
                         let tags = round.changes.iter().map(|change| change.tag);
                         inner.tell_watchers(|| What::moved(tags, Mover::Round));
@@ -333,6 +335,7 @@ impl Source {
             .counters
             .snapshot((proven_at != Stamp::NEVER).then(age));
         self.0.propagation.read(&mut stats);
+        stats.oldest_writer = self.0.writers.oldest(self.0.core.clock.now());
         stats
     }
 

@@ -280,6 +280,7 @@ pub(crate) struct SourceCounters {
     pub(crate) rounds: AtomicU64,
     pub(crate) round_errors: AtomicU64,
     pub(crate) round_lines: AtomicU64,
+    pub(crate) round_sizes: [AtomicU64; ROUND_BUCKETS.len() + 1],
     pub(crate) gaps: AtomicU64,
     pub(crate) hints_applied: AtomicU64,
     pub(crate) hints_known: AtomicU64,
@@ -295,6 +296,17 @@ impl SourceCounters {
     pub(crate) fn add(counter: &AtomicU64, count: usize) {
         add(counter, count as u64);
     }
+
+    /// Counts a round of so many lines.
+    pub(crate) fn round(&self, lines: usize) {
+        let bucket = ROUND_BUCKETS
+            .iter()
+            .position(|&bound| lines as f64 <= bound);
+        add(&self.round_sizes[bucket.unwrap_or(ROUND_BUCKETS.len())], 1);
+        add(&self.rounds, 1);
+        Self::add(&self.round_lines, lines);
+        Self::add(&self.moved_round, lines);
+    }
 }
 
 /// The counters of one source at one moment.
@@ -306,6 +318,8 @@ pub struct SourceStats {
     pub round_errors: u64,
     /// Lines in them.
     pub round_lines: u64,
+    /// Rounds by how many lines they had: see [`ROUND_BUCKETS`].
+    pub round_sizes: [u64; ROUND_BUCKETS.len() + 1],
     /// Times that lines may have been dropped before they were seen.
     pub gaps: u64,
     /// Hints whose tags moved.
@@ -326,12 +340,19 @@ pub struct SourceStats {
     pub moved_round: u64,
     /// How long ago the last proof was; `None` before the first, and for a source without a feed.
     pub proven_age: Option<Duration>,
+    /// How long the oldest open transaction that wrote before others did has been seen; `None` where
+    /// there is none, and for a source without a feed. What it may still commit keeps labels from
+    /// being shown to be new enough.
+    pub oldest_writer: Option<Duration>,
     /// How long hints took from their sender to here, by the wall clocks of both: see
     /// [`PROPAGATION_BUCKETS`].
     pub propagation: [u64; PROPAGATION_BUCKETS.len() + 1],
     /// The sum of those times.
     pub propagation_time: Duration,
 }
+
+/// Upper bounds of the buckets of the sizes of rounds, in lines; one more holds the rest.
+pub const ROUND_BUCKETS: [f64; 9] = [0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 100.0, 1000.0, 10_000.0];
 
 /// Upper bounds of the buckets of propagation times, in seconds; one more holds the rest.
 pub const PROPAGATION_BUCKETS: [f64; 11] = [
@@ -374,6 +395,7 @@ impl SourceCounters {
             rounds: read(&self.rounds),
             round_errors: read(&self.round_errors),
             round_lines: read(&self.round_lines),
+            round_sizes: std::array::from_fn(|n| read(&self.round_sizes[n])),
             gaps: read(&self.gaps),
             hints_applied: read(&self.hints_applied),
             hints_known: read(&self.hints_known),

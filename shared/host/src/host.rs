@@ -19,6 +19,7 @@ use larder_proto::callers;
 use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
 use larder_runtime::callers::Callers;
+use larder_runtime::exposition::Metric;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::{Gate, Readiness};
 use larder_runtime::server::Server;
@@ -34,6 +35,15 @@ use tonic::server::NamedService;
 
 /// How long the cache's tasks and the database's connections may take to end, each.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+const AHEAD: Metric = Metric::gauge(
+    "larder_schema_ahead",
+    "The newest migration of the tables that this release does not know, or 0.",
+);
+const FLAWS: Metric = Metric::gauge(
+    "larder_trigger_flaws",
+    "Triggers that are missing, off or different; while there are any, nothing cached is served.",
+);
 
 /// Who may call what, of a service and of its admin port.
 const POLICY: Policy = Policy {
@@ -167,27 +177,29 @@ impl<S: Service> Host<S> {
             tls.watch(&tasks);
         }
         self.admin
-            .collect(move || calls.render())
+            .collect(move |page| calls.measure(page))
             .collect({
                 let (larder, opened) = (larder.clone(), opened.clone());
-                move || {
+                move |page| {
                     let sources = opened.get().map(|opened| &opened.sources[..]);
-                    larder_wire::render(&larder, sources.unwrap_or_default())
+                    larder_wire::measure(page, &larder, sources.unwrap_or_default());
                 }
             })
-            .collect(move || flaws(name, doubt.flaws()))
+            .collect(move |page| page.count(FLAWS, &[("source", name)], doubt.flaws() as u64))
             .collect({
                 let opened = opened.clone();
-                move || {
-                    let opened = opened.get();
-                    opened.map_or_else(String::new, |opened| ahead(name, &opened.base))
+                move |page| {
+                    if let Some(Opened { base, .. }) = opened.get() {
+                        let version = base.schema().newer.unwrap_or_default();
+                        page.add(AHEAD, &[("source", name)], version as f64);
+                    }
                 }
             })
-            .collect(move || limits.as_ref().map(Limits::render).unwrap_or_default())
-            .collect(move || tls.as_ref().map(Tls::render).unwrap_or_default())
+            .collect(move |page| limits.iter().for_each(|limits| limits.measure(page)))
+            .collect(move |page| tls.iter().for_each(|tls| tls.measure(page)))
             .collect({
                 let service = self.service.clone();
-                move || service.metrics()
+                move |page| service.measure(page)
             })
             .start(&tasks);
         tasks.spawn("try the remote tier", try_remote(larder.clone()));
@@ -304,18 +316,4 @@ async fn try_remote(larder: larder::Larder) {
         let name = larder.remote().name();
         tracing::warn!(remote = name, error = %error, "starting without the remote tier");
     }
-}
-
-/// The newest migration of the tables that this release does not know, or 0.
-fn ahead(source: &str, base: &Base) -> String {
-    let version = base.schema().newer.unwrap_or_default();
-    format!(
-        "# TYPE larder_schema_ahead gauge\nlarder_schema_ahead{{source=\"{source}\"}} {version}\n"
-    )
-}
-
-fn flaws(source: &str, flaws: usize) -> String {
-    format!(
-        "# TYPE larder_trigger_flaws gauge\nlarder_trigger_flaws{{source=\"{source}\"}} {flaws}\n"
-    )
 }

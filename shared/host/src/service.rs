@@ -4,6 +4,7 @@ use crate::base::Base;
 use larder::Source;
 use larder_db::Migrator;
 use larder_journal::Watches;
+use larder_runtime::exposition::Page;
 use larder_runtime::shortcut::Shortcut;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -87,8 +88,8 @@ pub trait Service: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What it counts itself, as Prometheus text, for `/metrics`.
-    fn metrics(&self) -> String {
-        String::new()
+    /// Adds what it counts itself, for `/metrics`.
+    fn measure(&self, page: &mut Page) {
+        _ = page;
     }
 }

@@ -3,14 +3,16 @@
 mod support;
 
 use anyhow::Result;
-use larder::Tag;
 use larder::feed::{Error as FeedError, Feed as _};
+use larder::remote::hub::Hub;
 use larder::snapshot::Snapshot;
+use larder::{Larder, Tag};
 use larder_db::{Database, args};
 use larder_journal::{Error, Journal, Standing};
-use larder_testkit::postgres;
+use larder_testkit::{postgres, wait_until};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use support::{Home, Source, coverage, named, open, small, tags, watches};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -339,5 +341,44 @@ async fn a_server_that_is_away_makes_the_feed_unavailable() -> Result<()> {
     server.stop()?;
     let away = source.journal.round(None).await;
     assert!(matches!(away, Err(FeedError::Unavailable(_))), "{away:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_stays_open_after_a_write_is_told_with_its_age_until_it_ends()
+-> Result<()> {
+    let source = Source::postgres().await?;
+    let larder = Larder::builder(Hub::new()).build();
+    let feed = Arc::new(source.journal.clone());
+    let known = larder.source("comments").feed(feed).poll_by_hand().open();
+    let oldest = async || {
+        known.prove().await?;
+        anyhow::Ok(known.stats().oldest_writer)
+    };
+    // A reader, however long it takes, is none.
+    let reader = source.db().begin_read().await?;
+    assert_eq!(oldest().await?, None);
+    let mut writer = source.journal.begin().await?;
+    writer
+        .execute(
+            "INSERT INTO comments (id, product_id, text) VALUES (1, 7, '')",
+            args![],
+        )
+        .await?;
+    let began = Instant::now();
+    // While nobody has written after it, it keeps nobody from anything.
+    assert_eq!(oldest().await?, None);
+    let later = source.write("INSERT INTO comments (id, product_id, text) VALUES (2, 7, '')");
+    later.await?;
+    let first = oldest().await?;
+    assert!(first.is_some_and(|age| age <= began.elapsed()), "{first:?}");
+    wait_until("it is told how old it is", DEADLINE, async || {
+        let age = oldest().await.ok().flatten().unwrap_or_default();
+        age >= Duration::from_millis(50) && age <= began.elapsed()
+    })
+    .await?;
+    writer.commit().await?;
+    assert_eq!(oldest().await?, None);
+    drop(reader);
     Ok(())
 }

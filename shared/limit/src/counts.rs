@@ -1,15 +1,24 @@
 //! What limits have decided, counted.
 
 use crate::limiter::Limiter;
-use std::fmt::Write as _;
+use larder_runtime::exposition::{Metric, Page};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Decisions by limit and outcome.
-pub const DECISIONS: &str = "larder_rate_limit_decisions_total";
+pub const DECISIONS: Metric = Metric::counter(
+    "larder_rate_limit_decisions_total",
+    "What rate limits decided.",
+);
 /// Whether a limit has to do without the remote tier.
-pub const AWAY: &str = "larder_rate_limit_away";
+pub const AWAY: Metric = Metric::gauge(
+    "larder_rate_limit_away",
+    "Whether a rate limit has to do without the remote tier.",
+);
 /// Requests whose forwarding header could not be read.
-pub const MALFORMED: &str = "larder_rate_limit_malformed_total";
+pub const MALFORMED: Metric = Metric::counter(
+    "larder_rate_limit_malformed_total",
+    "Requests whose forwarding header could not be read.",
+);
 
 /// Decisions of one limit by outcome.
 #[derive(Debug, Default)]
@@ -56,32 +65,18 @@ impl Counts {
     }
 }
 
-/// These limits as Prometheus text.
-pub(crate) fn render<'a>(
-    limiters: impl Iterator<Item = &'a Limiter> + Clone,
+/// These limits, for `/metrics`.
+pub(crate) fn measure<'a>(
+    page: &mut Page,
+    limiters: impl Iterator<Item = &'a Limiter>,
     malformed: u64,
-) -> String {
-    let mut page =
-        format!("# HELP {DECISIONS} What rate limits decided.\n# TYPE {DECISIONS} counter\n");
-    for limiter in limiters.clone() {
-        let scope = limiter.scope();
-        for (outcome, count) in limiter.counts().read() {
-            let labels = format!("scope=\"{scope}\",outcome=\"{outcome}\"");
-            _ = writeln!(page, "{DECISIONS}{{{labels}}} {count}");
-        }
-    }
-    _ = writeln!(
-        page,
-        "# HELP {AWAY} Whether a rate limit has to do without the remote tier.\n# TYPE {AWAY} gauge"
-    );
+) {
     for limiter in limiters {
-        let is_away = u8::from(limiter.is_away());
-        _ = writeln!(page, "{AWAY}{{scope=\"{}\"}} {is_away}", limiter.scope());
+        let scope = ("scope", limiter.scope());
+        for (outcome, count) in limiter.counts().read() {
+            page.count(DECISIONS, &[scope, ("outcome", outcome)], count);
+        }
+        page.count(AWAY, &[scope], limiter.is_away().into());
     }
-    _ = writeln!(
-        page,
-        "# HELP {MALFORMED} Requests whose forwarding header could not be read.\n\
-         # TYPE {MALFORMED} counter\n{MALFORMED} {malformed}"
-    );
-    page
+    page.count(MALFORMED, &[], malformed);
 }

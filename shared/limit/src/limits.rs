@@ -7,6 +7,7 @@ use crate::subject::Subject;
 use http::{HeaderMap, HeaderName};
 use larder::remote::{Rate, Remote, rate};
 use larder_runtime::config::{Limiting, Quota};
+use larder_runtime::exposition::Page;
 use larder_runtime::status::{self, Problem};
 use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv4Addr};
@@ -150,11 +151,11 @@ impl Limits {
         }
     }
 
-    /// What they have decided so far, as Prometheus text.
-    pub fn render(&self) -> String {
+    /// What they have decided so far, for `/metrics`.
+    pub fn measure(&self, page: &mut Page) {
         let user = self.0.user.as_ref().map(|(_, limiter)| limiter);
         let limiters = self.0.address.iter().chain(user);
-        counts::render(limiters, self.0.malformed.load(Ordering::Relaxed))
+        counts::measure(page, limiters, self.0.malformed.load(Ordering::Relaxed));
     }
 
     /// The limits that concern a request, and whom each counts.

@@ -8,6 +8,7 @@ use larder::remote::hub::{Faults, Hub};
 use larder_limit::Limits;
 use larder_limit::http::HttpLayer;
 use larder_runtime::config::{Away, Limiting};
+use larder_runtime::exposition::Page;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ async fn every_answer_says_how_its_caller_stands_and_one_too_many_when_to_come_a
         ask(&limits, "192.0.2.2", &[]).await?.status(),
         StatusCode::OK
     );
-    let page = limits.render();
+    let page = Page::of(|page| limits.measure(page)).text();
     for (outcome, count) in [("passed", 4), ("refused", 1), ("refused_here", 1)] {
         let line = format!("{{scope=\"ip\",outcome=\"{outcome}\"}} {count}\n");
         assert!(page.contains(&line), "{line} is missing in {page}");
@@ -118,8 +119,8 @@ async fn who_stands_behind_a_trusted_proxy_is_counted_and_not_the_proxy() -> Res
     assert_eq!(status("192.0.2.1", "203.0.113.1").await?, 429);
     assert_eq!(status("192.0.2.3", "rubbish").await?, 200);
     assert!(
-        limits
-            .render()
+        Page::of(|page| limits.measure(page))
+            .text()
             .contains("larder_rate_limit_malformed_total 1\n")
     );
     Ok(())

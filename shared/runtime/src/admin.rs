@@ -2,8 +2,10 @@
 
 use crate::access::Access;
 use crate::connection::Peer;
+use crate::exposition::Page;
 use crate::incoming::Incoming;
 use crate::listen;
+use crate::process;
 use crate::readiness::Readiness;
 use crate::server;
 use crate::tasks::Tasks;
@@ -25,8 +27,8 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower::Service;
 
-/// What `/metrics` is made of: each gives a piece of Prometheus text.
-type Collector = Box<dyn Fn() -> String + Send + Sync>;
+/// What `/metrics` is made of: each adds what it counts.
+type Collector = Box<dyn Fn(&mut Page) + Send + Sync>;
 
 /// The admin port.
 pub struct Admin {
@@ -51,10 +53,13 @@ impl Admin {
         Self {
             listener,
             readiness: readiness.clone(),
-            collectors: vec![Box::new({
-                let readiness = readiness.clone();
-                move || readiness.render()
-            })],
+            collectors: vec![
+                Box::new({
+                    let readiness = readiness.clone();
+                    move |page| readiness.measure(page)
+                }),
+                Box::new(process::measure),
+            ],
             more: Router::new(),
             grpc: Router::new(),
             tls: None,
@@ -89,7 +94,7 @@ impl Admin {
 
     /// Adds to `/metrics`.
     #[must_use]
-    pub fn collect(mut self, collector: impl Fn() -> String + Send + Sync + 'static) -> Self {
+    pub fn collect(mut self, collector: impl Fn(&mut Page) + Send + Sync + 'static) -> Self {
         self.collectors.push(Box::new(collector));
         self
     }
@@ -169,9 +174,12 @@ fn ready(readiness: &Readiness) -> impl IntoResponse + use<> {
 }
 
 fn metrics(collectors: &[Collector]) -> impl IntoResponse + use<> {
-    let text: String = collectors.iter().map(|collect| collect()).collect();
+    let mut page = Page::default();
+    for collect in collectors {
+        collect(&mut page);
+    }
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        text,
+        page.text(),
     )
 }

@@ -5,13 +5,13 @@
 //! lock, and no allocation after a status has been seen once. Calls of methods that nobody
 //! described share one entry, so that strangers cannot grow the metrics.
 
+use crate::exposition::{Metric, Page, Sizes};
 use crate::status;
 use http::HeaderMap;
 use pin_project_lite::pin_project;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,24 +22,31 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 /// How long calls took, from the request's headers to the answer's last byte.
-pub const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
+pub const CALL_DURATION: Metric = Metric::histogram(
+    "rpc_server_call_duration_seconds",
+    "Time from a call's headers to its answer's end.",
+);
 
-/// The histogram's upper bounds in nanoseconds, and as they are written.
-const BOUNDS: [(u64, &str); 14] = [
-    (100_000, "0.0001"),
-    (250_000, "0.00025"),
-    (500_000, "0.0005"),
-    (1_000_000, "0.001"),
-    (2_500_000, "0.0025"),
-    (5_000_000, "0.005"),
-    (10_000_000, "0.01"),
-    (25_000_000, "0.025"),
-    (50_000_000, "0.05"),
-    (100_000_000, "0.1"),
-    (250_000_000, "0.25"),
-    (500_000_000, "0.5"),
-    (2_500_000_000, "2.5"),
-    (10_000_000_000, "10"),
+/// The histogram's upper bounds in nanoseconds.
+const BOUNDS: [u64; 14] = [
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    2_500_000_000,
+    10_000_000_000,
+];
+/// The same in seconds.
+const BOUNDS_SECONDS: [f64; BOUNDS.len()] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.5, 10.0,
 ];
 /// Threads spread over so many copies of each counter.
 const STRIPES: usize = 8;
@@ -88,18 +95,14 @@ impl Metrics {
         })
     }
 
-    /// All of it as Prometheus text.
-    pub fn render(&self) -> String {
+    /// All of it, for `/metrics`.
+    pub fn measure(&self, page: &mut Page) {
         let mut methods: Vec<_> = self.methods.values().chain([&self.other]).collect();
         methods.sort_unstable_by(|one, two| one.name.cmp(&two.name));
-        let mut text = format!(
-            "# HELP {CALL_DURATION} Time from a call's headers to its answer's end.\n\
-             # TYPE {CALL_DURATION} histogram\n"
-        );
+        page.metric(CALL_DURATION);
         for method in methods {
-            method.render(&mut text);
+            method.measure(page);
         }
-        text
     }
 
     /// Counts a call that was answered before it came to the layer.
@@ -130,7 +133,7 @@ impl Method {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS
             .iter()
-            .position(|(bound, _)| nanos <= *bound)
+            .position(|bound| nanos <= *bound)
             .unwrap_or(BOUNDS.len());
         let histogram = self.by_code[code as usize].get_or_init(Box::default);
         let stripe = &histogram.stripes[stripe_of_this_thread()];
@@ -138,40 +141,35 @@ impl Method {
         stripe.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    fn render(&self, text: &mut String) {
+    fn measure(&self, page: &mut Page) {
         for (code, histogram) in self.by_code.iter().enumerate() {
             if let Some(histogram) = histogram.get() {
                 let code = status::code_name(Code::from_i32(code as i32));
-                let labels = format!(
-                    "rpc_method=\"{}\",rpc_response_status_code=\"{code}\"",
-                    self.name
-                );
-                histogram.render(&labels, text);
+                let labels = [
+                    ("rpc_method", self.name.as_str()),
+                    ("rpc_response_status_code", code),
+                ];
+                page.sizes(CALL_DURATION, &labels, histogram.read());
             }
         }
     }
 }
 
 impl Histogram {
-    fn render(&self, labels: &str, text: &mut String) {
+    fn read(&self) -> Sizes {
         let sum = |count: &dyn Fn(&Stripe) -> &AtomicU64| -> u64 {
-            self.stripes
-                .iter()
+            let stripes = self.stripes.iter();
+            stripes
                 .map(|stripe| count(stripe).load(Ordering::Relaxed))
                 .sum()
         };
-        let mut total = 0;
-        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
-        for (bucket, bound) in bounds.enumerate() {
-            total += sum(&|stripe| &stripe.buckets[bucket]);
-            _ = writeln!(
-                text,
-                "{CALL_DURATION}_bucket{{{labels},le=\"{bound}\"}} {total}"
-            );
+        Sizes {
+            bounds: &BOUNDS_SECONDS,
+            counts: (0..=BOUNDS.len())
+                .map(|bucket| sum(&|stripe| &stripe.buckets[bucket]))
+                .collect(),
+            sum: Duration::from_nanos(sum(&|stripe| &stripe.nanos)).as_secs_f64(),
         }
-        let seconds = Duration::from_nanos(sum(&|stripe| &stripe.nanos)).as_secs_f64();
-        _ = writeln!(text, "{CALL_DURATION}_sum{{{labels}}} {seconds}");
-        _ = writeln!(text, "{CALL_DURATION}_count{{{labels}}} {total}");
     }
 }
 

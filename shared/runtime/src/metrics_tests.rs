@@ -17,9 +17,10 @@ fn request(path: &str) -> http::Request<()> {
 
 fn count(metrics: &Metrics, method: &str, code: &str) -> Option<u64> {
     let line = format!(
-        "{CALL_DURATION}_count{{rpc_method=\"{method}\",rpc_response_status_code=\"{code}\"}} "
+        "{}_count{{rpc_method=\"{method}\",rpc_response_status_code=\"{code}\"}} ",
+        CALL_DURATION.name
     );
-    let text = metrics.render();
+    let text = Page::of(|page| metrics.measure(page)).text();
     let value = text.lines().find_map(|text| text.strip_prefix(&line))?;
     Some(value.parse().expect("a number"))
 }
@@ -107,8 +108,7 @@ fn buckets_add_up_and_bounds_belong_to_the_bucket_below() {
     for micros in [100, 101, 20_000_000] {
         method.record(Code::Ok, Duration::from_micros(micros));
     }
-    let mut text = String::new();
-    method.render(&mut text);
+    let text = Page::of(|page| method.measure(page)).text();
     for line in [
         "_bucket{rpc_method=\"m\",rpc_response_status_code=\"OK\",le=\"0.0001\"} 1",
         "_bucket{rpc_method=\"m\",rpc_response_status_code=\"OK\",le=\"0.00025\"} 2",

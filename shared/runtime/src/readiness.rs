@@ -5,6 +5,7 @@
 //! name: `""`, `readiness` and every service for now, `startup` for whether it was ever ready,
 //! `liveness` for that there is anybody at all.
 
+use crate::exposition::{Metric, Page};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -12,7 +13,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 /// The metric.
-pub const READY: &str = "larder_ready";
+pub const READY: Metric = Metric::gauge("larder_ready", "Whether the process should get calls.");
 
 /// The gates of this process. Clones are of the same process.
 #[derive(Clone, Debug)]
@@ -65,12 +66,9 @@ impl Readiness {
         self.state.borrow().reasons()
     }
 
-    /// Whether it is ready, as Prometheus text.
-    pub fn render(&self) -> String {
-        let ready = u8::from(self.state.borrow().is_ready());
-        format!(
-            "# HELP {READY} Whether the process should get calls.\n# TYPE {READY} gauge\n{READY} {ready}\n"
-        )
+    /// Whether it is ready, for `/metrics`.
+    pub fn measure(&self, page: &mut Page) {
+        page.count(READY, &[], self.state.borrow().is_ready().into());
     }
 
     /// From now on, and for good, not ready.

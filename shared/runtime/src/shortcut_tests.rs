@@ -1,4 +1,5 @@
 use super::*;
+use crate::exposition::Page;
 use http_body_util::{BodyExt as _, StreamBody};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +53,7 @@ async fn call(request: http::Request<Body>) -> Outcome {
         status: whole.trailers().and_then(|map| map.get(&STATUS)).cloned(),
         text: whole.to_bytes(),
         asked: asked.load(Ordering::Relaxed),
-        counted: metrics.render(),
+        counted: Page::of(|page| metrics.measure(page)).text(),
     }
 }
 

@@ -17,11 +17,11 @@ pub use dial::{Dial, Untrusted};
 pub use identity::Identity;
 
 use crate::config::Certificates;
+use crate::exposition::{Metric, Page};
 use crate::tasks::Tasks;
 use material::Material;
 use rustls::{ClientConfig, ServerConfig};
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +30,21 @@ use std::time::Duration;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+const EXPIRY: Metric = Metric::gauge(
+    "larder_tls_expiry_timestamp_seconds",
+    "When the first of these certificates expires.",
+);
+const RELOADS: Metric = Metric::counter(
+    "larder_tls_reloads_total",
+    "Changed certificates that are used.",
+);
+const RELOAD_FAILURES: Metric = Metric::counter(
+    "larder_tls_reload_failures_total",
+    "Changed certificates that cannot be used.",
+);
+const HANDSHAKES: Metric =
+    Metric::counter("larder_tls_handshakes_total", "Handshakes with callers.");
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -172,52 +187,21 @@ impl Tls {
     }
 
     /// How things are, for `/metrics`.
-    pub fn render(&self) -> String {
+    pub fn measure(&self, page: &mut Page) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let material = self.material();
-        let mut text = String::new();
-        let expiries = [("certificate", material.expiry), ("ca", material.ca_expiry)];
-        let expiries = expiries
-            .into_iter()
-            .filter_map(|(file, at)| Some((file, at?)));
-        let mut line = |metric: &str, labels: &str, value: &dyn std::fmt::Display| {
-            // Writing to a string never fails.
-            let _ = writeln!(text, "{metric}{labels} {value}");
-        };
-        let expiry = "larder_tls_expiry_timestamp_seconds";
-        line(
-            "# HELP",
-            &format!(" {expiry}"),
-            &"When the first of these certificates expires.",
-        );
-        line("# TYPE", &format!(" {expiry}"), &"gauge");
-        for (file, at) in expiries {
-            line(expiry, &format!("{{file=\"{file}\"}}"), &at);
+        page.metric(EXPIRY);
+        for (file, at) in [("certificate", material.expiry), ("ca", material.ca_expiry)] {
+            if let Some(at) = at {
+                page.add(EXPIRY, &[("file", file)], at as f64);
+            }
         }
-        for (name, help, counter) in [
-            (
-                "larder_tls_reloads_total",
-                "Changed certificates that are used.",
-                &self.0.reloads,
-            ),
-            (
-                "larder_tls_reload_failures_total",
-                "Changed certificates that cannot be used.",
-                &self.0.failures,
-            ),
-        ] {
-            line("# HELP", &format!(" {name}"), &help);
-            line("# TYPE", &format!(" {name}"), &"counter");
-            line(name, "", &count(counter));
-        }
-        let name = "larder_tls_handshakes_total";
-        line("# HELP", &format!(" {name}"), &"Handshakes with callers.");
-        line("# TYPE", &format!(" {name}"), &"counter");
+        page.count(RELOADS, &[], count(&self.0.reloads));
+        page.count(RELOAD_FAILURES, &[], count(&self.0.failures));
         let outcomes = ["done", "failed", "late", "crowded"];
         for (outcome, counter) in outcomes.iter().zip(&self.0.handshakes) {
-            line(name, &format!("{{outcome=\"{outcome}\"}}"), &count(counter));
+            page.count(HANDSHAKES, &[("outcome", outcome)], count(counter));
         }
-        text
     }
 
     fn material(&self) -> Arc<Material> {

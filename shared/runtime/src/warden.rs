@@ -144,6 +144,7 @@ impl<F: Future> Future for WardedFuture<F, F::Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exposition::Page;
     use crate::status;
     use std::convert::Infallible;
     use std::time::Duration;
@@ -168,7 +169,8 @@ mod tests {
         let answer = service.oneshot(request.expect("a path")).await;
         let headers = answer.expect("infallible");
         let status = Status::from_header_map(headers.headers());
-        (status.map(|status| status.code() as i32), metrics.render())
+        let text = Page::of(|page| metrics.measure(page)).text();
+        (status.map(|status| status.code() as i32), text)
     }
 
     #[tokio::test]

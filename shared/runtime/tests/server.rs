@@ -6,6 +6,7 @@ use bytes::Bytes;
 use echo::{SOON, call, open, serve};
 use larder_runtime::admin::Admin;
 use larder_runtime::client::{Client, Limits as ClientLimits};
+use larder_runtime::exposition::Metric;
 use larder_runtime::server::Limits;
 use larder_testkit::wait_until;
 use std::net::SocketAddr;
@@ -396,6 +397,8 @@ async fn fetch(address: SocketAddr, path: &str) -> String {
     text
 }
 
+const MORE: Metric = Metric::gauge("more", "More.");
+
 #[tokio::test]
 async fn the_admin_port_tells_how_things_are() {
     let running = serve(Limits::default()).await;
@@ -404,8 +407,8 @@ async fn the_admin_port_tells_how_things_are() {
     let metrics = running.metrics.clone();
     let admin = Admin::bind(any, &running.readiness).await.expect("a port");
     let admin = admin
-        .collect(move || metrics.render())
-        .collect(|| "more 1\n".to_owned());
+        .collect(move |page| metrics.measure(page))
+        .collect(|page| page.count(MORE, &[], 1));
     let address = admin.address().expect("bound");
     admin.start(&running.tasks);
     assert!(fetch(address, "/live").await.starts_with("HTTP/1.1 200"));

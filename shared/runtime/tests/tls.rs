@@ -7,6 +7,7 @@ use echo::{Echo, SOON, call};
 use larder_runtime::callers::Callers;
 use larder_runtime::client::{Client, Limits as ClientLimits};
 use larder_runtime::config::{Certificates, Name};
+use larder_runtime::exposition::Page;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::{Limits, Server};
@@ -177,7 +178,7 @@ async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
     caller.watch_every(Duration::from_millis(20), &tasks);
     let (address, _) = serve(own.clone(), &["front"]).await;
     let reloads = |tls: &Tls| {
-        let text = tls.render();
+        let text = Page::of(|page| tls.measure(page)).text();
         let line = text
             .lines()
             .find(|line| line.starts_with("larder_tls_reloads_total"));
@@ -237,7 +238,8 @@ async fn a_broken_file_leaves_what_was_there_and_is_counted_once() {
     let (address, _) = serve(own.clone(), &["front"]).await;
     std::fs::write(server.path().join("cert"), "no certificate").expect("written");
     let failed = async || {
-        own.render()
+        Page::of(|page| own.measure(page))
+            .text()
             .contains("larder_tls_reload_failures_total 1\n")
     };
     larder_testkit::wait_until("a failure", SOON, failed)

@@ -1,191 +1,187 @@
-//! The cache's counters as Prometheus text, under the names that dashboards rely on.
+//! The cache's counters, under the names that dashboards rely on.
 
 use larder::check::Checks;
 use larder::remote::guard::Counters;
 use larder::stats::{
-    EVICTIONS, LOAD_BUCKETS, MISSES, OUTCOMES, PROPAGATION_BUCKETS, SourceStats, Stats,
+    EVICTIONS, LOAD_BUCKETS, MISSES, OUTCOMES, PROPAGATION_BUCKETS, ROUND_BUCKETS, SourceStats,
+    Stats,
 };
 use larder::{AnyKeyspace, Larder, Source};
-use std::fmt::Write as _;
+use larder_runtime::exposition::{Metric, Page, Sizes};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// The counters of these sources, of all their keyspaces, and of the remote tier that they share.
-pub fn render(larder: &Larder, sources: &[Source]) -> String {
+const READS: Metric = Metric::counter("larder_reads_total", "Reads, by how they ended.");
+const MISSED: Metric = Metric::counter(
+    "larder_misses_total",
+    "Why memory did not answer, or a value of the remote tier was not taken.",
+);
+const EVICTED: Metric = Metric::counter(
+    "larder_evictions_total",
+    "Entries that left memory, by why they did.",
+);
+const RESCUES: Metric = Metric::counter(
+    "larder_rescues_total",
+    "Entries that had moved and were shown by their label to be current.",
+);
+const LOADS: Metric = Metric::histogram(
+    "larder_load_seconds",
+    "Time that a load from the source took.",
+);
+const LOAD_ERRORS: Metric = Metric::counter("larder_load_errors_total", "Loads that failed.");
+const ENTRIES: Metric = Metric::gauge("larder_entries", "Entries in memory, roughly.");
+const BYTES: Metric = Metric::gauge("larder_bytes", "What they weigh, as roughly.");
+const INCONSISTENCIES: Metric = Metric::counter(
+    "larder_inconsistencies_total",
+    "Copies that were compared with the source and found wrong.",
+);
+const CHECKS: Metric = Metric::counter(
+    "larder_checks_total",
+    "Other comparisons of copies with the source, by what they showed.",
+);
+const ROUNDS: Metric = Metric::counter("larder_rounds_total", "Rounds taken from the feed.");
+const ROUND_ERRORS: Metric = Metric::counter(
+    "larder_round_errors_total",
+    "Rounds that could not be had, or not be used.",
+);
+const ROUND_LINES: Metric = Metric::histogram("larder_round_lines", "Changes in a round.");
+const GAPS: Metric = Metric::counter(
+    "larder_feed_gaps_total",
+    "Times that lines of the journal may have been dropped unseen, so that all of it was read.",
+);
+const HINTS: Metric = Metric::counter(
+    "larder_hints_total",
+    "Hints of other processes by what came of them, and own ones that were lost.",
+);
+const INVALIDATIONS: Metric = Metric::counter(
+    "larder_invalidations_total",
+    "Changes that moved what depends on them, by how they were heard of.",
+);
+const PROVEN_AGE: Metric = Metric::gauge(
+    "larder_proven_age_seconds",
+    "Time since the last proof; nothing that is served as fresh is older.",
+);
+const OLDEST_WRITER: Metric = Metric::gauge(
+    "larder_oldest_writer_seconds",
+    "Time that the oldest open transaction which wrote before others did has been seen, or 0; until \
+     it ends, values that changed since are loaded again and again.",
+);
+const PROPAGATION: Metric = Metric::histogram(
+    "larder_propagation_seconds",
+    "Time that hints took from their sender, by the wall clocks of both.",
+);
+const REMOTE_CALLS: Metric =
+    Metric::counter("larder_remote_calls_total", "Calls of the remote tier.");
+const REMOTE_ERRORS: Metric = Metric::counter(
+    "larder_remote_errors_total",
+    "Calls of the remote tier that failed, took too long, or were not made after others had.",
+);
+
+/// Adds the counters of these sources, of all their keyspaces, and of the remote tier that they
+/// share.
+pub fn measure(page: &mut Page, larder: &Larder, sources: &[Source]) {
     let keyspaces: Vec<Arc<dyn AnyKeyspace>> = sources.iter().flat_map(Source::keyspaces).collect();
-    let stats: Vec<(&str, Stats)> = keyspaces
-        .iter()
-        .map(|keyspace| (keyspace.name(), keyspace.stats()))
-        .collect();
-    let mut page = Page::default();
-    page.keyspaces(&stats);
     for keyspace in &keyspaces {
-        page.checks(keyspace.name(), keyspace.checks());
+        measure_keyspace(page, keyspace.name(), &keyspace.stats());
+        measure_checks(page, keyspace.name(), keyspace.checks());
     }
     for source in sources {
-        page.source(source.name(), &source.stats());
+        measure_source(page, source.name(), &source.stats());
     }
     for (kind, counters) in larder.remote().counters_by_kind() {
-        page.remote(kind, &counters);
+        measure_remote(page, kind, &counters);
     }
-    page.finish()
 }
 
-/// Lines by family: all samples of one metric must stand together.
-#[derive(Default)]
-struct Page(Vec<(&'static str, &'static str, String)>);
-
-impl Page {
-    fn line(&mut self, family: &'static str, kind: &'static str, line: std::fmt::Arguments<'_>) {
-        let index = self.0.iter().position(|(name, _, _)| *name == family);
-        let index = index.unwrap_or_else(|| {
-            self.0.push((family, kind, String::new()));
-            self.0.len() - 1
-        });
-        let _ = writeln!(self.0[index].2, "{line}");
+fn measure_keyspace(page: &mut Page, name: &str, stats: &Stats) {
+    let own = ("keyspace", name);
+    for &outcome in OUTCOMES {
+        let labels = [own, ("outcome", outcome.name())];
+        page.count(READS, &labels, stats.reads(outcome));
     }
-
-    fn count(&mut self, family: &'static str, labels: &str, value: u64) {
-        self.line(
-            family,
-            "counter",
-            format_args!("{family}{{{labels}}} {value}"),
-        );
+    for &miss in MISSES {
+        page.count(MISSED, &[own, ("cause", miss.name())], stats.misses(miss));
     }
-
-    fn gauge(&mut self, family: &'static str, labels: &str, value: f64) {
-        self.line(
-            family,
-            "gauge",
-            format_args!("{family}{{{labels}}} {value}"),
-        );
+    for &cause in EVICTIONS {
+        let labels = [own, ("cause", cause.name())];
+        page.count(EVICTED, &labels, stats.evictions(cause));
     }
+    page.count(RESCUES, &[own], stats.rescues);
+    page.count(LOAD_ERRORS, &[own], stats.load_errors);
+    page.count(ENTRIES, &[own], stats.entries);
+    page.count(BYTES, &[own], stats.bytes);
+    let loads = Sizes {
+        bounds: &LOAD_BUCKETS,
+        counts: stats.load_buckets.to_vec(),
+        sum: stats.load_time.as_secs_f64(),
+    };
+    page.sizes(LOADS, &[own], loads);
+}
 
-    fn histogram(
-        &mut self,
-        family: &'static str,
-        labels: &str,
-        (bounds, buckets, sum): (&[f64], &[u64], Duration),
-    ) {
-        let mut total = 0;
-        for (index, count) in buckets.iter().enumerate() {
-            total += count;
-            let bound = bounds
-                .get(index)
-                .map_or_else(|| "+Inf".into(), f64::to_string);
-            let line = format_args!("{family}_bucket{{{labels},le=\"{bound}\"}} {total}");
-            self.line(family, "histogram", line);
-        }
-        let sum = sum.as_secs_f64();
-        self.line(
-            family,
-            "histogram",
-            format_args!("{family}_sum{{{labels}}} {sum}"),
-        );
-        self.line(
-            family,
-            "histogram",
-            format_args!("{family}_count{{{labels}}} {total}"),
-        );
+fn measure_checks(page: &mut Page, name: &str, checks: Checks) {
+    let own = ("keyspace", name);
+    for (tier, count) in [
+        ("l1", checks.inconsistent_l1),
+        ("l2", checks.inconsistent_l2),
+    ] {
+        page.count(INCONSISTENCIES, &[own, ("tier", tier)], count);
     }
-
-    fn keyspaces(&mut self, all: &[(&str, Stats)]) {
-        for (name, stats) in all {
-            let with = |key: &str, value: &str| format!("keyspace=\"{name}\",{key}=\"{value}\"");
-            for &outcome in OUTCOMES {
-                let labels = with("outcome", outcome.name());
-                self.count("larder_reads_total", &labels, stats.reads(outcome));
-            }
-            for &miss in MISSES {
-                self.count(
-                    "larder_misses_total",
-                    &with("cause", miss.name()),
-                    stats.misses(miss),
-                );
-            }
-            for &cause in EVICTIONS {
-                let labels = with("cause", cause.name());
-                self.count("larder_evictions_total", &labels, stats.evictions(cause));
-            }
-            let labels = format!("keyspace=\"{name}\"");
-            self.count("larder_rescues_total", &labels, stats.rescues);
-            self.count("larder_load_errors_total", &labels, stats.load_errors);
-            self.gauge("larder_entries", &labels, stats.entries as f64);
-            self.gauge("larder_bytes", &labels, stats.bytes as f64);
-            let loads = (&LOAD_BUCKETS[..], &stats.load_buckets[..], stats.load_time);
-            self.histogram("larder_load_seconds", &labels, loads);
-        }
+    for (outcome, count) in [
+        ("same", checks.same),
+        ("explained", checks.explained),
+        ("undecided", checks.undecided),
+    ] {
+        page.count(CHECKS, &[own, ("outcome", outcome)], count);
     }
+}
 
-    fn checks(&mut self, name: &str, checks: Checks) {
-        let with = |key: &str, value: &str| format!("keyspace=\"{name}\",{key}=\"{value}\"");
-        for (tier, count) in [
-            ("l1", checks.inconsistent_l1),
-            ("l2", checks.inconsistent_l2),
-        ] {
-            self.count("larder_inconsistencies_total", &with("tier", tier), count);
-        }
-        for (outcome, count) in [
-            ("same", checks.same),
-            ("explained", checks.explained),
-            ("undecided", checks.undecided),
-        ] {
-            self.count("larder_checks_total", &with("outcome", outcome), count);
-        }
+fn measure_source(page: &mut Page, name: &str, stats: &SourceStats) {
+    let own = ("source", name);
+    page.count(ROUNDS, &[own], stats.rounds);
+    page.count(ROUND_ERRORS, &[own], stats.round_errors);
+    let lines = Sizes {
+        bounds: &ROUND_BUCKETS,
+        counts: stats.round_sizes.to_vec(),
+        sum: stats.round_lines as f64,
+    };
+    page.sizes(ROUND_LINES, &[own], lines);
+    page.count(GAPS, &[own], stats.gaps);
+    for (outcome, count) in [
+        ("applied", stats.hints_applied),
+        ("known", stats.hints_known),
+        ("foreign", stats.hints_foreign),
+        ("malformed", stats.hints_malformed),
+        ("lost", stats.hints_lost),
+    ] {
+        page.count(HINTS, &[own, ("outcome", outcome)], count);
     }
-
-    fn source(&mut self, name: &str, stats: &SourceStats) {
-        let labels = format!("source=\"{name}\"");
-        let with = |key: &str, value: &str| format!("{labels},{key}=\"{value}\"");
-        self.count("larder_rounds_total", &labels, stats.rounds);
-        self.count("larder_round_errors_total", &labels, stats.round_errors);
-        self.count("larder_round_lines", &labels, stats.round_lines);
-        self.count("larder_feed_gaps_total", &labels, stats.gaps);
-        for (outcome, count) in [
-            ("applied", stats.hints_applied),
-            ("known", stats.hints_known),
-            ("foreign", stats.hints_foreign),
-            ("malformed", stats.hints_malformed),
-            ("lost", stats.hints_lost),
-        ] {
-            self.count("larder_hints_total", &with("outcome", outcome), count);
-        }
-        for (origin, count) in [
-            ("own", stats.moved_own),
-            ("hint", stats.moved_hint),
-            ("round", stats.moved_round),
-        ] {
-            self.count("larder_invalidations_total", &with("origin", origin), count);
-        }
-        if let Some(age) = stats.proven_age {
-            self.gauge("larder_proven_age_seconds", &labels, age.as_secs_f64());
-        }
-        let propagation = (
-            &PROPAGATION_BUCKETS[..],
-            &stats.propagation[..],
-            stats.propagation_time,
-        );
-        self.histogram("larder_propagation_seconds", &labels, propagation);
+    for (origin, count) in [
+        ("own", stats.moved_own),
+        ("hint", stats.moved_hint),
+        ("round", stats.moved_round),
+    ] {
+        page.count(INVALIDATIONS, &[own, ("origin", origin)], count);
     }
-
-    fn remote(&mut self, kind: &str, counters: &Counters) {
-        let labels = format!("call=\"{kind}\"");
-        self.count("larder_remote_calls_total", &labels, counters.calls);
-        for (cause, count) in [
-            ("failed", counters.failures),
-            ("timed_out", counters.timeouts),
-            ("refused", counters.refused),
-        ] {
-            let labels = format!("{labels},cause=\"{cause}\"");
-            self.count("larder_remote_errors_total", &labels, count);
-        }
+    if let Some(age) = stats.proven_age {
+        page.add(PROVEN_AGE, &[own], age.as_secs_f64());
     }
+    let oldest = stats.oldest_writer.unwrap_or_default();
+    page.add(OLDEST_WRITER, &[own], oldest.as_secs_f64());
+    let propagation = Sizes {
+        bounds: &PROPAGATION_BUCKETS,
+        counts: stats.propagation.to_vec(),
+        sum: stats.propagation_time.as_secs_f64(),
+    };
+    page.sizes(PROPAGATION, &[own], propagation);
+}
 
-    fn finish(self) -> String {
-        let mut text = String::new();
-        for (family, kind, lines) in self.0 {
-            let _ = write!(text, "# TYPE {family} {kind}\n{lines}");
-        }
-        text
+fn measure_remote(page: &mut Page, kind: &str, counters: &Counters) {
+    let own = ("call", kind);
+    page.count(REMOTE_CALLS, &[own], counters.calls);
+    for (cause, count) in [
+        ("failed", counters.failures),
+        ("timed_out", counters.timeouts),
+        ("refused", counters.refused),
+    ] {
+        page.count(REMOTE_ERRORS, &[own, ("cause", cause)], count);
     }
 }

@@ -125,7 +125,7 @@ async fn counts_of(node: &super::node::Node) -> Option<(u32, u64, u64)> {
         let admin = running.suite.replica(kind, 1).admin;
         let (_, page) = metrics::get(admin, "/metrics").await.ok()?;
         sum += metrics::sum(&page, "larder_load_seconds_count", &[]);
-        lines += metrics::sum(&page, "larder_round_lines", &[]);
+        lines += metrics::sum(&page, "larder_round_lines_sum", &[]);
     }
     Some((running.suite.process().id(), sum, lines))
 }

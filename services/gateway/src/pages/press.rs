@@ -7,9 +7,14 @@
 
 use crate::document::Document;
 use larder::{Larder, Memo, Read};
+use larder_runtime::exposition::{Metric, Page};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+const SHEETS: Metric = Metric::counter(
+    "larder_sheets_total",
+    "Pages, and blocks of them, that were rendered or were kept.",
+);
 const PAGES_BYTES: u64 = 32 << 20;
 const BLOCKS_BYTES: u64 = 16 << 20;
 
@@ -139,22 +144,18 @@ impl Press {
         self.found[sheet as usize].load(Ordering::Relaxed)
     }
 
-    /// The counts as Prometheus reads them.
-    pub fn render(&self) -> String {
-        let mut text = "# TYPE larder_sheets_total counter\n".to_owned();
+    /// The counts, for `/metrics`.
+    pub fn measure(&self, page: &mut Page) {
         for sheet in Sheet::ALL {
             let counts = [
                 ("printed", self.printed(sheet)),
                 ("kept", self.found(sheet)),
             ];
             for (outcome, count) in counts {
-                let sheet = sheet.name();
-                text.push_str(&format!(
-                    "larder_sheets_total{{sheet=\"{sheet}\",outcome=\"{outcome}\"}} {count}\n"
-                ));
+                let labels = [("sheet", sheet.name()), ("outcome", outcome)];
+                page.count(SHEETS, &labels, count);
             }
         }
-        text
     }
 
     fn count(&self, counts: &[AtomicU64; Sheet::ALL.len()], sheet: Sheet) {
