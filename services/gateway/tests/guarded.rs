@@ -341,7 +341,9 @@ async fn the_admin_port_takes_a_token_or_a_certificate_and_probes_need_neither()
     for path in ["/live", "/ready", "/metrics"] {
         let answer = get(products.admin, &nobody, path).await?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-        ensure!(path != "/metrics" || answer.contains("larder_tls_expiry_timestamp_seconds{"));
+        ensure!(
+            path != "/metrics" || answer.contains("larder_certificate_expiry_timestamp_seconds{")
+        );
     }
     Ok(())
 }
