@@ -1,6 +1,6 @@
 //! A hint: all the changes of one committed transaction, on their way to the other processes.
 
-use crate::codec::{self, SealKey};
+use crate::codec::{self, SealKey, Sealed};
 use crate::feed::Written;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -61,7 +61,7 @@ impl Hint {
         if message.len() > MAX_BYTES {
             return None;
         }
-        let mut from = codec::unseal(message, channel, key)?;
+        let mut from = codec::unseal(message, Sealed::Hint, channel, key)?;
         if codec::byte(&mut from)? != FORMAT {
             return None;
         }

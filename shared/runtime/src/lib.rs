@@ -11,11 +11,16 @@
 //! 5. [`metrics`]: every call is counted and timed, whatever becomes of it;
 //! 6. [`streams`]: open answers end when the process drains;
 //! 7. [`refusal`]: what the transport refuses is said in the same words as everything else;
-//! 8. [`admission`]: too many at once are turned away;
-//! 9. [`deadline`]: and none takes longer than its caller waits;
+//! 8. `arrival`: what comes too slowly is waited for here, where it keeps nobody out;
+//! 9. [`admission`]: too many at once are turned away;
+//! 10. [`deadline`]: and none takes longer than its caller waits;
 //!
 //! and comes to the service, which says what is wrong with [`status`] and reaches others through
 //! a [`client`].
+//!
+//! What somebody can take of a process by connecting to it has [`bounds`]: [`places`] for connections,
+//! [`patience`] for what comes slowly, `stall` for what does not move. [`transport`] is the one loop
+//! that serves connections, of every port.
 //!
 //! Links are plain TCP unless there are certificates: [`tls`] holds them and reads them again,
 //! [`incoming`] are the connections of a port with their handshakes done, and a [`connection`] knows
@@ -27,6 +32,8 @@
 pub mod access;
 pub mod admin;
 pub mod admission;
+mod arrival;
+pub mod bounds;
 pub mod callers;
 pub mod client;
 pub mod coalesce;
@@ -35,23 +42,29 @@ pub mod connection;
 pub mod deadline;
 pub mod drain;
 pub mod exposition;
+mod files;
 pub mod health;
 pub mod incoming;
 pub mod linger;
 pub mod listen;
 pub mod metrics;
+pub mod patience;
+pub mod places;
 pub mod policy;
 mod process;
 pub mod readiness;
 pub mod refusal;
+mod reread;
 mod seldom;
 pub mod server;
 pub mod shortcut;
 pub mod shutdown;
+mod stall;
 pub mod status;
 pub mod streams;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod transport;
 pub mod warden;
