@@ -151,9 +151,10 @@ fn let_in(outcome: &Result<(), Status>) -> Result<bool> {
 
 /// Whom the call graph has call this method, or something of this package.
 fn callers(of: &str) -> BTreeSet<&'static str> {
-    let is =
-        |method: &&str| method.starts_with(of) || method.ends_with('/') && of.starts_with(method);
-    let calls = |methods: &[&str]| methods.iter().any(|method| is(&method));
+    let calls = |methods: &[&str]| {
+        let mut methods = methods.iter();
+        methods.any(|m| m.starts_with(of) || m.ends_with('/') && of.starts_with(m))
+    };
     let known = KNOWN.iter().filter(|(_, methods)| calls(methods));
     known.map(|(name, _)| *name).collect()
 }
