@@ -242,14 +242,13 @@ impl Settings {
             .line("remote", &self.remote);
         let shown = self.certificates.show(shown);
         let shown = self.options.shown(shown, http);
-        shown
+        let shown = shown
             .line("embedded", word(format!("{:?}", self.embedded)))
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
-            .line("call-timeout-ms", self.serving.call_timeout_ms)
-            .line("log-format", word(format!("{:?}", self.logging.log_format)))
-            .line("log", &self.logging.log)
+            .line("call-timeout-ms", self.serving.call_timeout_ms);
+        self.logging.show(shown)
     }
 }
 

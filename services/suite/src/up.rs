@@ -67,18 +67,14 @@ impl Settings {
         let shown = self
             .gateway
             .shown(shown, (Ipv4Addr::LOCALHOST, port).into());
-        shown
+        let shown = shown
             .line("drain-seconds", self.serving.drain_seconds)
             .line("settle-seconds", self.serving.settle_seconds)
             .line("max-calls", self.serving.max_calls)
             .line("call-timeout-ms", self.serving.call_timeout_ms)
             .line("compare-per-second", self.upkeep.compare_per_second)
-            .line("warm-seconds", self.upkeep.warm_seconds)
-            .line(
-                "log-format",
-                format!("{:?}", self.logging.log_format).to_lowercase(),
-            )
-            .line("log", &self.logging.log)
+            .line("warm-seconds", self.upkeep.warm_seconds);
+        self.logging.show(shown)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::readiness::Readiness;
 use crate::tasks::Tasks;
 use crate::tls::{Purpose, Tls};
 use crate::warden::{self, Warden};
-use crate::{admission, deadline, drain, health, listen, refusal, shortcut, streams};
+use crate::{admission, deadline, drain, health, listen, refusal, shortcut, streams, trace};
 use axum::response::IntoResponse;
 use futures_util::StreamExt as _;
 use std::convert::Infallible;
@@ -255,6 +255,7 @@ impl Server {
         let layers = ServiceBuilder::new()
             .layer(callers::layer(self.callers, self.metrics.clone()))
             .layer(warden::layer(self.warden, self.metrics.clone()))
+            .layer(trace::layer(self.metrics.clone()))
             .layer(shortcut::layer(self.shortcut, self.metrics.clone()))
             .layer(metrics::layer(self.metrics))
             .layer(streams::layer(self.draining.clone()))
