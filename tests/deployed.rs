@@ -336,3 +336,23 @@ fn wherever_it_is_deployed_it_is_guarded_and_on_nothing_embedded() -> Result<()>
     }
     Ok(())
 }
+
+#[test]
+fn nobody_is_told_a_secret_that_is_not_needed() -> Result<()> {
+    let needed = |process| match process {
+        "gateway" => vec!["LARDER_HOOK_SECRET", "REDIS_URL"],
+        "migrate" => vec!["DATABASE_URL"],
+        _ => vec!["DATABASE_URL", "REDIS_URL"],
+    };
+    for environment in ENVIRONMENTS {
+        let told = Told::of(environment)?;
+        for process in SERVICES.into_iter().chain(["migrate"]) {
+            assert_eq!(
+                told.secrets(process),
+                needed(process),
+                "{environment} {process}"
+            );
+        }
+    }
+    Ok(())
+}

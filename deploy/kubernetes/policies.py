@@ -134,6 +134,7 @@ def judge(policies, overlay):
     """What is refused and should not be, and what is let through and should not be."""
     all_ends, edges = ends(overlay), call_graph(overlay)
     ports = {(protocol, port) for _, _, protocol, port in edges}
+    # 7001 answers probes, which come from the node: no pod may ask there.
     ports |= {("TCP", 22), ("TCP", 443), ("UDP", 7000), ("TCP", 7001), ("TCP", 65535)}
     wrong, tried = [], 0
     for source, target in itertools.product(all_ends, repeat=2):
@@ -150,6 +151,18 @@ def judge(policies, overlay):
     return wrong, tried, len(edges)
 
 
+def misnamed(objects, overlay):
+    """Whether processes let in, by certificate, others than whom the policies let through."""
+    for thing in objects:
+        containers = thing["spec"]["template"]["spec"]["containers"] if thing["kind"] == "Deployment" else []
+        for variable in (v for container in containers for v in container.get("env", [])):
+            name = thing["metadata"]["name"].removeprefix("larder-")
+            if variable["name"] == "LARDER_CALLERS":
+                through = {a for a, b, _, port in call_graph(overlay) if b == name and port == 7000}
+                if set(variable["value"].split(",")) != through:
+                    yield f"{name} lets in {variable['value']}, policies {','.join(sorted(through))}"
+
+
 def main():
     overlay = sys.argv[1]
     objects = [o for o in yaml.safe_load_all(sys.stdin) if o]
@@ -160,6 +173,7 @@ def main():
         rest = [p for p in policies if p is not policy]
         if not judge(rest, overlay)[0]:
             wrong.append(f"{policy['metadata']['name']} makes no difference")
+    wrong += misnamed(objects, overlay)
     for line in wrong:
         print(f"policies of {overlay}: {line}", file=sys.stderr)
     if wrong:

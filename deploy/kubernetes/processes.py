@@ -45,8 +45,11 @@ def of_manifests(objects):
         pod = thing["spec"]["template"]["spec"]
         container = pod["containers"][0]
         told, hidden = image(), {}
-        for source in container["envFrom"]:
+        for source in container.get("envFrom", []):
             told |= settings.get(source.get("configMapRef", {}).get("name"), {})
+            if "secretRef" in source:
+                addresses = folder(source["secretRef"]["name"])
+                hidden |= {name: f"{addresses}/{name}" for name in ("DATABASE_URL", "REDIS_URL")}
         for variable in container.get("env", []):
             come = variable.get("valueFrom", {})
             if "secretKeyRef" in come:

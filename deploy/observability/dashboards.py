@@ -29,9 +29,9 @@ def rate(metric, by="", chosen=CHOSEN, only=""):
 
 
 def share(metric, only, by="", chosen=CHOSEN):
-    """Which share of a counter's growth has these labels too; 0 where nothing has."""
+    """Which share of a counter's growth has these labels too: 0 where none has, nothing where it does not grow."""
     part, whole = rate(metric, by, chosen, only), rate(metric, by, chosen)
-    return f"({part} or 0 * {whole}) / {whole}"
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
 def quantile(share_below, metric, by="", chosen=CHOSEN, only=""):

@@ -83,10 +83,11 @@ def panel(kind, title, unit, told, queries, width=8, height=8, instant=False, th
         if thresholds:
             custom["thresholdsStyle"] = {"mode": "dashed"}
         defaults["custom"] = custom
-        made["options"] = {"legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]},
-                           "tooltip": {"mode": "multi", "sort": "desc"}}
+        legend = {"showLegend": True, "displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]}
+        made["options"] = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
     if kind == "stat":
-        made["options"] = {"colorMode": "value", "graphMode": "none", "reduceOptions": {"calcs": ["lastNotNull"]}}
+        reduced = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+        made["options"] = {"colorMode": "value", "graphMode": "none", "textMode": "value", "reduceOptions": reduced}
     if kind == "state-timeline":
         defaults["color"] = {"mode": "thresholds"}
         made["options"] = {"mergeValues": True, "showValue": "never", "legend": {"showLegend": False}}

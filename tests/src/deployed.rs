@@ -56,6 +56,12 @@ impl Told {
         }
     }
 
+    /// What a process is told in secret: the settings' names.
+    pub fn secrets(&self, process: &str) -> Vec<String> {
+        let secrets = strings(self.process(process, "secrets"));
+        secrets.into_keys().collect()
+    }
+
     fn process(&self, name: &str, part: &str) -> &Value {
         &self.0["processes"][name][part]
     }
@@ -119,11 +125,14 @@ impl Deployed {
             program = program.env(&setting, self.here(name, &value)?);
         }
         for (setting, from) in strings(self.told.process(name, "secrets")) {
-            program = program.env(setting, self.secret(&from)?);
+            let value = match setting.as_str() {
+                "DATABASE_URL" => self.database.url(),
+                "REDIS_URL" => self.redis_url(&from)?,
+                _ => self.secret(&from)?,
+            };
+            program = program.env(setting, value);
         }
-        Ok(program
-            .env("DATABASE_URL", self.database.url())
-            .env("REDIS_URL", self.redis_url()?))
+        Ok(program)
     }
 
     /// Where a process listens that believes itself to listen on this port.
@@ -249,9 +258,12 @@ impl Deployed {
         ))
     }
 
-    fn redis_url(&self) -> Result<String> {
-        let url = match self.told.0["given"]["addresses"]["REDIS_URL"].as_str() {
+    /// The address of Redis as it is written there, or in the way that README.md has it written.
+    fn redis_url(&self, from: &str) -> Result<String> {
+        let given = &self.told.0["given"]["addresses"]["REDIS_URL"];
+        let url = match given.as_str() {
             Some(url) => url.to_owned(),
+            None if from.contains("${") => self.secret(from)?,
             None => self.secret("redis://larder:${REDIS_PASSWORD:?}@redis:6379")?,
         };
         let address = self.redis.address().to_string();

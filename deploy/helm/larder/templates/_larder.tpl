@@ -27,6 +27,11 @@ larder-settings-{{ include "larder.settings" . | sha256sum | trunc 10 }}
 {{- define "larder.gateway" -}}
 {{- if eq .kind "Deployment" }}
 {{- $container := first .spec.template.spec.containers }}
+{{- $addresses := (last $container.envFrom).secretRef.name }}
+{{- $_ := set $container "envFrom" (initial $container.envFrom) }}
+{{- $key := dict "name" $addresses "key" "REDIS_URL" }}
+{{- $redis := dict "name" "REDIS_URL" "valueFrom" (dict "secretKeyRef" $key) }}
+{{- $_ := set $container "env" (append $container.env $redis) }}
 {{- $http := dict "name" "http" "containerPort" 8080 }}
 {{- $_ := set $container "ports" (prepend (rest $container.ports) $http) }}
 {{- $key := dict "name" "larder-hooks" "key" "secret" }}

@@ -40,10 +40,7 @@ impl SpanExporter for Exporter {
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let collector = self.collector.clone();
         let (done, sent) = oneshot::channel();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "bounded by its timeout, and there are no tasks any more when the last is sent"
-        )]
+        // It is bounded by its timeout, and there are no tasks any more when the last is sent.
         self.runtime.spawn(async move {
             let sent = collector.send_spans(ExportTraceServiceRequest { resource_spans });
             let _ = done.send(sent.await);
