@@ -5,9 +5,10 @@
 //! 1. if its trace is recorded, it has a span around it ([`traces`]);
 //! 2. it is counted and timed, whatever becomes of it ([`metrics`]);
 //! 3. who asks too often is turned away ([`larder_limit`]), at no cost to what is within;
-//! 4. a request too many at once is, too (`admission`);
-//! 5. one whose head is too long is refused (`head`);
-//! 6. and none takes longer than its deadline (`deadline`).
+//! 4. one whose head is too long is refused (`head`);
+//! 5. the body is waited for, where a slow one keeps nobody out (`arrival`);
+//! 6. a request too many at once is turned away (`admission`);
+//! 7. and none takes longer than its deadline (`deadline`).
 //!
 //! Who asks is the [`Peer`] of the connection, or whom a trusted proxy there names.
 
@@ -22,29 +23,27 @@ use axum::http::{Extensions, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::LengthLimitError;
 use larder_limit::http::HttpLayer;
+use larder_runtime::connection::Peer;
 use larder_runtime::deadline::Deadline;
+use larder_runtime::patience::{Impatience, Patience};
 use larder_runtime::server::Limits;
 use larder_runtime::status;
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-/// How long a request's head may be: its path and its headers. The transport's own bound, beyond
-/// which nothing is read, is twice that.
-const HEAD_BYTES: usize = 32 << 10;
-
+/// Bodies that are waited for at once: see [`Patience`].
+const WAITING: usize = 512;
+/// The longest body that any route takes.
+const MOST_BYTES: usize = crate::routes::MOST_BYTES;
 /// When those who are turned away should come back.
 const COME_BACK: Duration = Duration::from_millis(100);
-
-/// The other end of the connection, in every request's extensions. Whoever stands there may be a
-/// proxy that speaks for others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Peer(pub SocketAddr);
 
 /// Puts all layers around the routes. The last that is added is the first that a request meets.
 pub fn stack(
@@ -54,14 +53,19 @@ pub fn stack(
     limits: Limits,
     rates: Option<larder_limit::Limits>,
 ) -> Router<State> {
+    let head_bytes = limits.bounds.head_bytes;
+    let patience = Patience::new(WAITING, limits.bounds.body);
     let places = Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS)));
     routes
         // Compression and conditional requests belong here, next to the routes.
         .layer(from_fn(move |request, next| {
             deadline(limits.call, request, next)
         }))
-        .layer(from_fn(head))
         .layer(from_fn_with_state(places, admission))
+        .layer(from_fn_with_state(patience, arrival))
+        .layer(from_fn(move |request, next| {
+            head(head_bytes, request, next)
+        }))
         .layer(HttpLayer::new(rates, peer, |told| {
             Problem::from(told).into_response()
         }))
@@ -70,8 +74,8 @@ pub fn stack(
 }
 
 fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    let Peer(peer) = extensions.get()?;
-    Some(peer.ip())
+    let peer: &Peer = extensions.get()?;
+    peer.address.map(|address| address.ip())
 }
 
 /// Ends a request after `longest`; handlers find the [`Deadline`] in its extensions.
@@ -84,18 +88,48 @@ async fn deadline(longest: Duration, mut request: Request, next: Next) -> Respon
     }
 }
 
-/// Refuses a head that is too long.
-async fn head(request: Request, next: Next) -> Response {
+/// Refuses a head that is too long: its path and its headers. The transport's own bound, beyond which
+/// nothing is read, is twice that.
+async fn head(most: usize, request: Request, next: Next) -> Response {
     let headers = request.headers().iter();
     let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
     let path = request.uri().path_and_query();
     let length = headers.sum::<usize>() + path.map_or(0, |path| path.as_str().len());
-    if length <= HEAD_BYTES {
+    if length <= most {
         return next.run(request).await;
     }
-    let detail = format!("the path and the headers are longer than {HEAD_BYTES} bytes");
+    let detail = format!("the path and the headers are longer than {most} bytes");
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     Problem::new(status, Code::InvalidArgument, "HEAD_TOO_LARGE", detail).into_response()
+}
+
+/// Waits for a body, which may be sent slowly or not at all, before anything is done for it.
+async fn arrival(
+    axum::extract::State(patience): axum::extract::State<Patience>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (head, body) = request.into_parts();
+    if body.is_end_stream() {
+        return next.run(Request::from_parts(head, body)).await;
+    }
+    let body = tokio::select! {
+        body = read_body(body, MOST_BYTES) => body,
+        why = patience.wait() => Err(too_slow(why)),
+    };
+    match body {
+        Ok(body) => next.run(Request::from_parts(head, body.into())).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn too_slow(why: Impatience) -> Problem {
+    let detail = match why {
+        Impatience::Late => "the body did not come in time",
+        Impatience::Crowded => "the body came too slowly while many others did",
+    };
+    let status = StatusCode::REQUEST_TIMEOUT;
+    Problem::new(status, Code::DeadlineExceeded, "BODY_TOO_SLOW", detail)
 }
 
 /// Lets so many requests in at once; the others are told to come back.

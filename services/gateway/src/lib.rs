@@ -37,6 +37,8 @@ use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
 use larder_runtime::config::{Operators, Secret};
 use larder_runtime::health;
+use larder_runtime::incoming::Incoming;
+use larder_runtime::places::Places;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::Limits;
@@ -98,9 +100,10 @@ pub struct State {
 /// A gateway whose ports are taken, and which does not answer yet.
 pub struct Gateway {
     http: TcpListener,
+    places: Places,
     admin: Admin,
     backends: Backends,
-    health: Option<TcpListener>,
+    health: Option<health::Port>,
     readiness: Readiness,
     metrics: Arc<Metrics>,
     pages: Arc<Pages>,
@@ -127,9 +130,15 @@ impl Gateway {
         let pages = Arc::new(Pages::new(parts.backends, parts.pages, site, &larder));
         let (routes, rates) = (all(&pages), parts.rates.clone());
         let routes = layers::stack(routes, &state, &metrics, parts.limits, rates);
+        let places = Places::new("http", &parts.limits.bounds);
+        let admin = Admin::on(admin, &readiness)
+            .guarded(parts.tls.clone(), parts.access)
+            .within(parts.limits.bounds)
+            .count([places.clone()]);
         Self {
             http,
-            admin: Admin::on(admin, &readiness).guarded(parts.tls.clone(), parts.access),
+            places,
+            admin,
             backends: state.backends.clone(),
             health: None,
             readiness,
@@ -145,7 +154,7 @@ impl Gateway {
     /// Answers gRPC health checks on this port, without TLS, to whoever asks.
     #[must_use]
     pub fn health_on(mut self, listener: Option<TcpListener>) -> Self {
-        self.health = listener;
+        self.health = listener.map(health::Port::on);
         self
     }
 
@@ -174,18 +183,23 @@ impl Gateway {
             tls.watch(&tasks);
         }
         let console = Console::new(self.backends, self.admin.access(), tasks.stopping().clone());
+        let health = self.health.iter().map(health::Port::places);
         self.admin
+            .count(health)
             .merge(console.routes())
             .collect(move |page| metrics.measure(page))
             .collect(move |page| pages.press().measure(page))
             .collect(move |page| rates.iter().for_each(|rates| rates.measure(page)))
             .collect(move |page| tls.iter().for_each(|tls| tls.measure(page)))
             .start(&tasks);
-        if let Some(listener) = self.health {
-            health::answer(listener, &self.readiness, &tasks).await;
+        if let Some(port) = self.health {
+            port.answer(&self.readiness, &tasks).await;
+        }
+        if let Ok(address) = self.http.local_addr() {
+            tracing::info!(server.address = %address, "serving");
         }
         serve::serve(
-            self.http,
+            Incoming::plain(self.http, &self.places, &self.limits.bounds),
             self.routes,
             self.limits,
             &self.readiness,

@@ -4,10 +4,10 @@ use crate::backends::{Addresses, Backends};
 use crate::{Parts, pages};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use larder::remote::{self, Remote};
+use larder::remote::{self, Remote, Trust};
 use larder_runtime::config::{
-    Address, Certificates, Embedded, Limiting, Logging, Operators, Secret, Serving, Shown,
-    listen_address,
+    Address, Certificates, Embedded, Limiting, Logging, Operators, RedisPem, RedisTls, Secret,
+    Serving, Shown, listen_address,
 };
 use larder_runtime::listen::{self, listen};
 use larder_runtime::server::Limits;
@@ -38,6 +38,9 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub remote: Address,
+    /// Whom it believes to be Redis.
+    #[command(flatten)]
+    pub redis_tls: RedisTls,
     /// Whether the shared tier may be embedded in this process; with `deny` the start fails if it is.
     #[arg(long, env = "LARDER_EMBEDDED", value_enum, default_value_t = Embedded::Allow)]
     pub embedded: Embedded,
@@ -213,7 +216,8 @@ impl Settings {
     /// What the gateway is made of. Opens the remote tier, which need not be there. Must be called
     /// on a tokio runtime.
     pub fn parts(&self) -> Result<Parts> {
-        let remote = remote::open(self.remote.expose());
+        let RedisPem { ca, own } = self.redis_tls.read()?;
+        let remote = remote::open_trusting(self.remote.expose(), &Trust { ca, own });
         let remote = remote.context("--remote (REDIS_URL) cannot be used")?;
         let tls = Tls::open(&self.certificates)?;
         let backends = self.options.backends(&self.services, tls.as_ref())?;
@@ -240,15 +244,11 @@ impl Settings {
             .line("reports", &self.services.reports)
             .line("reports-admin", &self.services.reports_admin)
             .line("remote", &self.remote);
+        let shown = self.redis_tls.show(shown);
         let shown = self.certificates.show(shown);
         let shown = self.options.shown(shown, http);
-        let shown = shown
-            .line("embedded", word(format!("{:?}", self.embedded)))
-            .line("drain-seconds", self.serving.drain_seconds)
-            .line("settle-seconds", self.serving.settle_seconds)
-            .line("max-calls", self.serving.max_calls)
-            .line("call-timeout-ms", self.serving.call_timeout_ms);
-        self.logging.show(shown)
+        let shown = shown.line("embedded", word(format!("{:?}", self.embedded)));
+        self.logging.show(self.serving.show(shown))
     }
 }
 

@@ -221,6 +221,29 @@ async fn every_replica_is_shown_with_its_numbers_and_one_that_is_away_as_away() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_says_nothing_holds_nobody_up_for_long() -> Result<()> {
+    // It takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let mut parts = support::nowhere();
+    parts.backends = support::backends(&format!("http://{}", silent.local_addr()?));
+    let gate = support::Gate::start(parts).await?;
+    let begun = std::time::Instant::now();
+    let asked = (0..20).map(|_| ask(gate.admin, "GET", "/console/state", &[], ""));
+    for answer in futures_util::future::join_all(asked).await {
+        let told = answer?.json()?;
+        let replicas = told["replicas"].as_array().context("replicas")?;
+        assert_eq!(replicas.len(), 4, "{told}");
+        for replica in replicas {
+            let why = replica["error"].as_str().unwrap_or_default();
+            ensure!(why.starts_with("DEADLINE_EXCEEDED"), "{replica}");
+        }
+    }
+    // One second, whoever asks: not one for each of those who do.
+    ensure!(begun.elapsed() < SOON / 3, "{:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hint_that_arrives_is_counted_in_the_histogram() -> Result<()> {
     let shop = open(None).await?;
     let counted = async || {
@@ -460,5 +483,25 @@ async fn a_gateway_that_ends_waits_for_no_viewer() -> Result<()> {
     shop.gate.stop().await?;
     let mut rest = Vec::new();
     tokio::time::timeout(SOON, viewer.read_to_end(&mut rest)).await??;
+    Ok(())
+}
+
+#[test]
+fn what_the_page_takes_for_live_is_what_went_on_between_two_answers() -> Result<()> {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/console/rates.test.mjs");
+    let Ok(tested) = std::process::Command::new("node")
+        .args(["--test", tests])
+        .output()
+    else {
+        let missing = "node is missing";
+        ensure!(std::env::var_os("CI").is_none(), missing);
+        eprintln!("skipped: {missing}");
+        return Ok(());
+    };
+    ensure!(
+        tested.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tested.stdout)
+    );
     Ok(())
 }

@@ -198,6 +198,17 @@ fn way(to: SocketAddr, tls: &Tls) -> Result<Client> {
     )?)
 }
 
+/// What an admin port answers over TLS, head and all.
+async fn get(to: SocketAddr, tls: &Tls, path: &str) -> Result<String> {
+    let dial = Dial::to(&format!("https://{to}").parse()?, Some(tls))?;
+    let mut stream = dial.secure(TcpStream::connect(to).await?).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
 /// Calls a method with an empty message; what is in the answer does not matter here.
 async fn call(client: Client, path: &str) -> Result<(), Status> {
     let mut grpc = tonic::client::Grpc::new(client);
@@ -328,19 +339,11 @@ async fn the_admin_port_takes_a_token_or_a_certificate_and_probes_need_neither()
         );
     }
     for path in ["/live", "/ready", "/metrics"] {
-        let dial = Dial::to(
-            &format!("https://{}", products.admin).parse()?,
-            Some(&nobody),
-        )?;
-        let mut stream = dial
-            .secure(TcpStream::connect(products.admin).await?)
-            .await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
+        let answer = get(products.admin, &nobody, path).await?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-        ensure!(path != "/metrics" || answer.contains("larder_tls_expiry_timestamp_seconds{"));
+        ensure!(
+            path != "/metrics" || answer.contains("larder_certificate_expiry_timestamp_seconds{")
+        );
     }
     Ok(())
 }
@@ -404,6 +407,52 @@ async fn a_visitor_is_answered_through_a_suite_whose_links_are_all_guarded() -> 
         });
         let answer = gate.await?.get("/v1/products/tea", &[]).await?;
         assert_eq!(answer.status, status, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_shows_keys_to_those_alone_whom_the_admin_port_names() -> Result<()> {
+    let suite = Guarded::new()?;
+    let (products, _) = suite.start(Products, &["gateway"]).await?;
+    let nobody = || "http://127.0.0.1:1".to_owned();
+    let addresses = Addresses {
+        profiles: nobody(),
+        products: nobody(),
+        comments: nobody(),
+        reports: nobody(),
+        profiles_admin: nobody(),
+        products_admin: format!("https://{}", products.admin),
+        comments_admin: nobody(),
+        reports_admin: nobody(),
+    };
+    let tls = suite.tls("gateway")?;
+    let operators = Operators {
+        admin_callers: vec!["operator".parse()?],
+        ..Operators::default()
+    };
+    let gate = Gate::start(Parts {
+        backends: Backends::over(&addresses, Some(&tls), None)?,
+        access: larder_gateway::access(&operators, Some(&tls))?,
+        tls: Some(tls),
+        ..nowhere()
+    });
+    let gate = gate.await?;
+    for (name, may) in [("operator", true), ("stranger", false), ("gateway", false)] {
+        let tls = suite.tls(name)?;
+        let state = get(gate.admin, &tls, "/console/state").await?;
+        ensure!(state.starts_with("HTTP/1.1 200"), "{name}: {state}");
+        ensure!(
+            state.contains(&format!("\"authorised\":{may}")),
+            "{name}: {state}"
+        );
+        ensure!(state.contains("\"hot\":null") != may, "{name}: {state}");
+        let products = format!("\"name\":\"products {}\",\"error\":null", products.admin);
+        ensure!(state.contains(&products), "the gateway is let in: {state}");
+        let look = "/console/inspect?keyspace=products&key=tea";
+        let looked = get(gate.admin, &tls, look).await?;
+        let status = if may { "HTTP/1.1 200" } else { "HTTP/1.1 403" };
+        ensure!(looked.starts_with(status), "{name}: {looked}");
     }
     Ok(())
 }

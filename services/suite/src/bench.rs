@@ -40,13 +40,12 @@ pub use settings::Settings;
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let keys = settings.check()?;
     let folder = tempfile::Builder::new().prefix("larder-bench-").tempdir()?;
-    let seams = Seams {
-        remote: settings.remote.clone(),
-        database: match &settings.database {
-            Some(database) => database.clone(),
-            None => format!("sqlite://{}", folder.path().display()).parse()?,
-        },
+    let database = match &settings.database {
+        Some(database) => database.clone(),
+        None => format!("sqlite://{}", folder.path().display()).parse()?,
     };
+    let (tls, sealing) = (&settings.redis_tls, &settings.sealing);
+    let seams = Seams::new(&settings.remote, database, tls, sealing)?;
     let report = measure(&settings, keys, &seams).await?;
     if let Some(path) = &settings.report {
         let page = page::render(&report);

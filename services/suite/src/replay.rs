@@ -20,7 +20,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use drive::Drive;
 use larder::Clock;
-use larder_runtime::config::{Address, Logging, Shown};
+use larder_runtime::config::{Address, Logging, RedisTls, Sealing, Shown};
 use larder_runtime::shutdown;
 use plan::Plan;
 use report::{Report, Run};
@@ -78,6 +78,12 @@ pub struct Settings {
         hide_env_values = true
     )]
     remote: Address,
+    /// Whom they believe to be Redis.
+    #[command(flatten)]
+    redis_tls: RedisTls,
+    /// What they seal entries and hints with.
+    #[command(flatten)]
+    sealing: Sealing,
     /// The database of the replicas that are started: see `larder up` [default: SQLite in a
     /// folder that is deleted afterwards].
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
@@ -169,13 +175,12 @@ async fn with_own_replicas(settings: &Settings, keys: &[u32]) -> anyhow::Result<
     let folder = tempfile::Builder::new()
         .prefix("larder-replay-")
         .tempdir()?;
-    let seams = Seams {
-        remote: settings.remote.clone(),
-        database: match &settings.database {
-            Some(database) => database.clone(),
-            None => format!("sqlite://{}", folder.path().display()).parse()?,
-        },
+    let database = match &settings.database {
+        Some(database) => database.clone(),
+        None => format!("sqlite://{}", folder.path().display()).parse()?,
     };
+    let (tls, sealing) = (&settings.redis_tls, &settings.sealing);
+    let seams = Seams::new(&settings.remote, database, tls, sealing)?;
     let plan = settings.plan(keys, settings.replicas.into());
     let ids = prepare::in_database(&seams, plan.products, settings.seed).await?;
     let mut suite = Suite::of_products(&seams, settings.replicas).await?;

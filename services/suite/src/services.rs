@@ -8,12 +8,12 @@ use crate::front::Front;
 use crate::target::Replica;
 use anyhow::{Context as _, bail};
 use clap::builder::{RangedI64ValueParser, ValueParser};
-use larder::Tiers;
-use larder::remote::{self, Remote};
+use larder::remote::{self, Remote, Trust};
+use larder::{SealKey, Tiers};
 use larder_gateway::settings::Options;
 use larder_host::{Host, Parts, Port, Service, database_url};
 use larder_reports::Reports;
-use larder_runtime::config::{Address, Operators, Upkeep};
+use larder_runtime::config::{Address, Operators, RedisPem, RedisTls, Sealing, Upkeep};
 use larder_runtime::readiness::Readiness;
 use larder_runtime::tasks::Tasks;
 use larder_runtime::{client, listen, server};
@@ -41,8 +41,30 @@ pub fn replicas() -> ValueParser {
 pub struct Seams {
     /// The remote tier.
     pub remote: Address,
+    /// Whom to believe to be it.
+    pub trust: Trust,
+    /// What is there is sealed with this.
+    pub seal: Option<SealKey>,
     /// The database.
     pub database: Address,
+}
+
+impl Seams {
+    /// As a command was told; an error where a file cannot be used.
+    pub fn new(
+        remote: &Address,
+        database: Address,
+        tls: &RedisTls,
+        sealing: &Sealing,
+    ) -> anyhow::Result<Self> {
+        let RedisPem { ca, own } = tls.read()?;
+        Ok(Self {
+            remote: remote.clone(),
+            trust: Trust { ca, own },
+            seal: sealing.key()?.map(SealKey::new),
+            database,
+        })
+    }
 }
 
 /// How replicas cache.
@@ -112,27 +134,28 @@ pub struct Suite {
 /// Opens the remote tier once for each replica, or once for all where it is a hub.
 enum Remotes<'a> {
     Shared(Arc<dyn Remote>),
-    Each(&'a Address),
+    Each(&'a Seams),
 }
 
 impl<'a> Remotes<'a> {
-    fn of(address: &'a Address) -> anyhow::Result<Self> {
-        match address.scheme() {
-            "hub" => Ok(Self::Shared(open(address)?)),
-            _ => Ok(Self::Each(address)),
+    fn of(seams: &'a Seams) -> anyhow::Result<Self> {
+        match seams.remote.scheme() {
+            "hub" => Ok(Self::Shared(open(seams)?)),
+            _ => Ok(Self::Each(seams)),
         }
     }
 
     fn next(&self) -> anyhow::Result<Arc<dyn Remote>> {
         match self {
             Self::Shared(hub) => Ok(hub.clone()),
-            Self::Each(address) => open(address),
+            Self::Each(seams) => open(seams),
         }
     }
 }
 
-fn open(address: &Address) -> anyhow::Result<Arc<dyn Remote>> {
-    remote::open(address.expose()).context("--remote (REDIS_URL) cannot be used")
+fn open(seams: &Seams) -> anyhow::Result<Arc<dyn Remote>> {
+    let remote = remote::open_trusting(seams.remote.expose(), &seams.trust);
+    remote.context("--remote (REDIS_URL) cannot be used")
 }
 
 impl Suite {
@@ -285,7 +308,7 @@ impl Suite {
         // What cannot be used is told before a port is taken.
         let database = seams.database.expose();
         database_url(database, "any").map(drop)?;
-        let remotes = Remotes::of(&seams.remote)?;
+        let remotes = Remotes::of(seams)?;
         for &kind in kinds {
             for replica in 1..=replicas {
                 let mut parts = Parts::new(remotes.next()?, seams.database.clone());
@@ -294,6 +317,7 @@ impl Suite {
                 if let Some(namespace) = &self.caching.namespace {
                     parts.namespace.clone_from(namespace);
                 }
+                parts.seal = seams.seal.clone();
                 parts.operators = self.operators.clone();
                 parts.timing.compare_every = self.compare_every;
                 parts.timing.warm_for(self.warm);

@@ -5,7 +5,7 @@ use crate::services::{self, Kind, Ports, Seams, Suite};
 use clap::Args;
 use larder_gateway::HTTP_PORT;
 use larder_gateway::settings::Options;
-use larder_runtime::config::{self, Logging, Serving, Shown, Upkeep};
+use larder_runtime::config::{self, Logging, Sealing, Serving, Shown, Upkeep};
 use larder_runtime::shutdown;
 use serde::Serialize;
 use std::fmt;
@@ -31,6 +31,9 @@ pub struct Settings {
     /// What is behind the two seams.
     #[command(flatten)]
     seams: config::Seams,
+    /// What entries and hints are sealed with.
+    #[command(flatten)]
+    sealing: Sealing,
     /// What the gateway offers, and to whom.
     #[command(flatten)]
     gateway: Options,
@@ -57,21 +60,17 @@ impl Settings {
         let shown = Shown::default()
             .line("replicas", self.replicas)
             .line("port-offset", self.port_offset)
-            .line("remote", &self.seams.remote)
-            .line("database", &self.seams.database)
-            .line(
-                "embedded",
-                format!("{:?}", self.seams.embedded).to_lowercase(),
-            );
+            .line("remote", &self.seams.remote);
+        let shown = self.sealing.show(self.seams.redis_tls.show(shown));
+        let shown = shown.line("database", &self.seams.database).line(
+            "embedded",
+            format!("{:?}", self.seams.embedded).to_lowercase(),
+        );
         let port = HTTP_PORT.saturating_add(self.port_offset);
         let shown = self
             .gateway
             .shown(shown, (Ipv4Addr::LOCALHOST, port).into());
-        let shown = shown
-            .line("drain-seconds", self.serving.drain_seconds)
-            .line("settle-seconds", self.serving.settle_seconds)
-            .line("max-calls", self.serving.max_calls)
-            .line("call-timeout-ms", self.serving.call_timeout_ms)
+        let shown = (self.serving.show(shown))
             .line("compare-per-second", self.upkeep.compare_per_second)
             .line("warm-seconds", self.upkeep.warm_seconds);
         self.logging.show(shown)
@@ -82,10 +81,13 @@ impl Settings {
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.seams.check()?;
     settings.gateway.check()?;
-    let seams = Seams {
-        remote: settings.seams.remote.clone(),
-        database: settings.seams.database.clone(),
-    };
+    let config::Seams {
+        remote,
+        redis_tls,
+        database,
+        ..
+    } = &settings.seams;
+    let seams = Seams::new(remote, database.clone(), redis_tls, &settings.sealing)?;
     let (ports, limits) = (
         Ports::Offset(settings.port_offset),
         settings.serving.limits(),

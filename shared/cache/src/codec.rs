@@ -11,16 +11,42 @@ use crate::key::Tag;
 use crate::snapshot::{Epoch, Label, Snapshot};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A secret that all processes of a cluster share; values and hints are sealed with it.
 #[derive(Clone)]
-pub struct SealKey(Arc<[u8; 32]>);
+pub struct SealKey(Arc<Sealing>);
+
+struct Sealing {
+    secret: [u8; 32],
+    refused: [AtomicU64; 2],
+}
 
 impl SealKey {
     /// A key of 32 secret bytes.
     pub fn new(secret: [u8; 32]) -> Self {
-        Self(Arc::new(secret))
+        Self(Arc::new(Sealing {
+            secret,
+            refused: Default::default(),
+        }))
     }
+
+    /// The same secret, which has refused nothing yet.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.0.secret)
+    }
+
+    /// How many messages of a kind it has not found sealed with its secret.
+    pub(crate) fn refused(&self, kind: Sealed) -> u64 {
+        self.0.refused[kind as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// What a seal is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sealed {
+    Entry,
+    Hint,
 }
 
 impl std::fmt::Debug for SealKey {
@@ -48,7 +74,20 @@ pub(crate) fn seal(message: &mut BytesMut, name: &str, key: Option<&SealKey>) {
 }
 
 /// The message without its seal, if the seal is right.
-pub(crate) fn unseal(mut message: Bytes, name: &str, key: Option<&SealKey>) -> Option<Bytes> {
+pub(crate) fn unseal(
+    message: Bytes,
+    kind: Sealed,
+    name: &str,
+    key: Option<&SealKey>,
+) -> Option<Bytes> {
+    let opened = opened(message, name, key);
+    if let (None, Some(key)) = (&opened, key) {
+        key.0.refused[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+    opened
+}
+
+fn opened(mut message: Bytes, name: &str, key: Option<&SealKey>) -> Option<Bytes> {
     let seal_bytes = if key.is_some() {
         KEYED_SEAL_BYTES
     } else {
@@ -69,7 +108,7 @@ fn plain_seal(body: &[u8], name: &str) -> u64 {
 }
 
 fn keyed_seal(body: &[u8], name: &str, key: &SealKey) -> [u8; KEYED_SEAL_BYTES] {
-    let mut hasher = blake3::Hasher::new_keyed(&key.0);
+    let mut hasher = blake3::Hasher::new_keyed(&key.0.secret);
     hasher.update(&(name.len() as u64).to_be_bytes());
     hasher.update(name.as_bytes());
     hasher.update(body);

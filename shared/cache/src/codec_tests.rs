@@ -149,7 +149,7 @@ fn hints() -> impl Strategy<Value = Hint> {
 
 /// The message behind its seal, changed, with a right seal again.
 fn resealed(message: &Bytes, changes: Vec<Change>) -> Bytes {
-    let body = unseal(message.clone(), "a", None).expect("sealed here");
+    let body = unseal(message.clone(), Sealed::Entry, "a", None).expect("sealed here");
     let mut message = BytesMut::from(&changed(body.to_vec(), changes)[..]);
     seal(&mut message, "a", None);
     message.freeze()

@@ -1,6 +1,6 @@
 //! A hint: all the changes of one committed transaction, on their way to the other processes.
 
-use crate::codec::{self, SealKey};
+use crate::codec::{self, SealKey, Sealed};
 use crate::feed::Written;
 use crate::trace::Place;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -71,7 +71,7 @@ impl Hint {
         if message.len() > MAX_BYTES {
             return None;
         }
-        let mut from = codec::unseal(message, channel, key)?;
+        let mut from = codec::unseal(message, Sealed::Hint, channel, key)?;
         let format = codec::byte(&mut from).filter(|format| [FORMAT, TRACED].contains(format))?;
         let journalled = codec::byte(&mut from)? == 1;
         let source = codec::fixed(&mut from)?;

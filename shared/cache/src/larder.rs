@@ -1,7 +1,7 @@
 //! What all sources and keyspaces of one process share: the remote tier, the clock, the tasks.
 
 use crate::clock::Clock;
-use crate::codec::SealKey;
+use crate::codec::{SealKey, Sealed};
 use crate::memo::Memo;
 use crate::remote::Remote;
 use crate::remote::guard::{Guard, Limits};
@@ -95,6 +95,12 @@ impl Larder {
         &self.0.remote
     }
 
+    /// How many entries, and how many hints, its seal key has refused; none where there is no key.
+    pub fn seal_refusals(&self) -> (u64, u64) {
+        let refused = |kind| self.0.seal.as_ref().map_or(0, |key| key.refused(kind));
+        (refused(Sealed::Entry), refused(Sealed::Hint))
+    }
+
     /// Sees what goes on in this process's caches, from now on.
     pub fn watch(&self) -> Watcher {
         self.0.events.watch()
@@ -135,7 +141,7 @@ impl Builder {
     /// Seals values and hints with a secret, so that whoever can write to the remote tier cannot
     /// plant an answer. Every process needs the same one.
     pub fn seal(mut self, key: SealKey) -> Self {
-        self.seal = Some(key);
+        self.seal = Some(key.anew());
         self
     }
 

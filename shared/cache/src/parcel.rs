@@ -1,6 +1,6 @@
 //! A value as it lies in the remote tier: a claim, with the label that it is judged by.
 
-use crate::codec::{self, SealKey};
+use crate::codec::{self, SealKey, Sealed};
 use crate::key::Tag;
 use crate::snapshot::Label;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -58,7 +58,7 @@ impl Parcel {
 
     /// Reads what [`Parcel::pack`] made for the same name; `None` for anything else.
     pub(crate) fn unpack(bytes: Bytes, name: &str, key: Option<&SealKey>) -> Option<Self> {
-        let mut from = codec::unseal(bytes, name, key)?;
+        let mut from = codec::unseal(bytes, Sealed::Entry, name, key)?;
         if codec::byte(&mut from)? != FORMAT {
             return None;
         }

@@ -23,8 +23,10 @@ pub mod hub;
 mod outlet;
 pub mod rate;
 mod redis;
+mod trust;
 
 pub use rate::{Rate, Throttled};
+pub use trust::Trust;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -75,15 +77,26 @@ impl Error {
 /// | `redis-sentinel://[user:password@]a,b,c/name` | the primary that these sentinels call `name`; options `db`, `sentinel_user`, `sentinel_password` |
 /// | `redis-cluster://[user:password@]a,b,c` | the cluster that these nodes are of; `?replica_reads=no` reads from primaries only |
 ///
-/// With `rediss` for `redis`, everything goes over TLS.
+/// With `rediss` for `redis`, everything goes over TLS: see [`open_trusting`].
 pub fn open(url: &str) -> Result<Arc<dyn Remote>, Error> {
+    open_trusting(url, &Trust::default())
+}
+
+/// The same, with these certificates; they are for `rediss` alone.
+pub fn open_trusting(url: &str, trust: &Trust) -> Result<Arc<dyn Remote>, Error> {
+    if !trust.is_default() && !url.starts_with("rediss") {
+        let why = "there are certificates for it, and only rediss://, rediss-sentinel:// and \
+            rediss-cluster:// speak TLS";
+        return Err(Error::Address(why.to_owned()));
+    }
+    trust.check()?;
     match url.split_once(':') {
         Some(("hub", "")) => Ok(hub::Hub::new()),
         Some((
             "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" | "redis-cluster"
             | "rediss-cluster",
             _,
-        )) => redis::open(url),
+        )) => redis::open(url, trust),
         Some((scheme, _))
             if scheme
                 .bytes()

@@ -131,6 +131,11 @@ async fn a_value_planted_by_whoever_does_not_know_the_key_is_never_answered() ->
         let values = forged(&server, key).await?;
         plant(&client(&server).await?, values).await?;
         assert_eq!(both(&reader).await, ["one", "two"], "{key:?}");
+        let (entries, hints) = reader.larder.seal_refusals();
+        assert!(
+            entries > 0 && hints == 0,
+            "{entries} entries, {hints} hints"
+        );
         // What is there now is ours again.
         assert_eq!(read(&reader, "1").await, ("one".to_owned(), Origin::L2));
     }
@@ -204,6 +209,7 @@ async fn forged_hints_are_dropped_and_counted() -> Result<()> {
         .await?;
     }
     assert_eq!(applied(), 0, "a forged hint was heeded");
+    assert_eq!(reader.larder.seal_refusals(), (0, dropped()));
     wait_until("a hint of ours", LONG, async || {
         ours.source.wrote(truth.put("1", Some(("a", "new")))).await;
         applied() > 0

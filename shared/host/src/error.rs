@@ -24,6 +24,9 @@ pub enum Error {
     /// There is no key where one was expected.
     #[error(transparent)]
     Seal(#[from] larder_runtime::config::NoSealKey),
+    /// A certificate's file cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] larder_runtime::config::Unreadable),
     /// The remote tier's address makes no sense.
     #[error("--remote (REDIS_URL) cannot be used")]
     Remote(#[source] larder::remote::Error),

@@ -103,6 +103,7 @@ impl<S: Service> Host<S> {
         let warming = warming.map(|_| readiness.gate("warming", "not begun yet"));
         let admin = Admin::on(parts.admin.take("--admin-addr").await?, &readiness);
         let admin = admin.guarded(tls.clone(), access);
+        let admin = admin.within(parts.limits.bounds);
         let health = match parts.health {
             Some(port) => Some(port.take("--health-addr (LARDER_HEALTH_ADDR)").await?),
             None => None,
@@ -177,6 +178,7 @@ impl<S: Service> Host<S> {
             tls.watch(&tasks);
         }
         self.admin
+            .count(self.server.places())
             .collect(move |page| calls.measure(page))
             .collect({
                 let (larder, opened) = (larder.clone(), opened.clone());

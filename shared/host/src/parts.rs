@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use crate::heat;
-use larder::remote::{self, Remote};
+use larder::remote::{self, Remote, Trust};
 use larder::{SealKey, Tiers};
-use larder_runtime::config::{Address, Common, Limiting, Migrate, Name, Operators};
+use larder_runtime::config::{Address, Common, Limiting, Migrate, Name, Operators, RedisPem};
 use larder_runtime::tls::Tls;
 use larder_runtime::{listen, server, shutdown};
 use std::net::SocketAddr;
@@ -145,7 +145,9 @@ impl Parts {
         grpc_port: u16,
         admin_port: u16,
     ) -> Result<Self, Error> {
-        let remote = remote::open(common.seams.remote.expose()).map_err(Error::Remote)?;
+        let RedisPem { ca, own } = common.seams.redis_tls.read()?;
+        let remote = remote::open_trusting(common.seams.remote.expose(), &Trust { ca, own });
+        let remote = remote.map_err(Error::Remote)?;
         let mut parts = Self::new(remote, common.seams.database.clone());
         parts.seal = common.sealing.key()?.map(SealKey::new);
         parts.timing.compare_every = common.upkeep.compare_every();

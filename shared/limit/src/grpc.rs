@@ -3,9 +3,9 @@
 use crate::limits::Limits;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
+use larder_runtime::connection::Peer;
 use larder_runtime::warden::Warden;
 use tonic::Status;
-use tonic::transport::server::TcpConnectInfo;
 
 /// Limits as the warden of a gRPC server.
 pub struct Grpc {
@@ -37,8 +37,8 @@ impl Warden for Grpc {
             if self.free.iter().any(|service| path.starts_with(service)) {
                 return Ok(());
             }
-            let connection = call.extensions.get::<TcpConnectInfo>();
-            let peer = connection.and_then(TcpConnectInfo::remote_addr);
+            let peer = call.extensions.get::<Peer>();
+            let peer = peer.and_then(|peer| peer.address);
             let admitted = self.limits.admit(peer.map(|peer| peer.ip()), &call.headers);
             admitted
                 .await

@@ -17,7 +17,7 @@ use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::token::{self, Token};
 use crate::{callers, seldom};
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::AUTHORIZATION;
@@ -115,8 +115,8 @@ impl Access {
                 false => Err(unauthenticated("TOKEN_WRONG", "the token is wrong")),
             };
         }
-        let peer = about.get::<ConnectInfo<Peer>>();
-        let identity = peer.and_then(|ConnectInfo(peer)| peer.identity.as_deref());
+        let peer = about.get::<Peer>();
+        let identity = peer.and_then(|peer| peer.identity.as_deref());
         match (&rules.callers, identity) {
             (Some(callers), Some(identity)) => {
                 let name = identity.name().ok_or_else(callers::unknown)?;

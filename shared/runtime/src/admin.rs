@@ -1,25 +1,26 @@
 //! The port for those who run the process: `/live`, `/ready`, `/metrics`, and gRPC services.
 
 use crate::access::Access;
-use crate::connection::Peer;
+use crate::bounds::Bounds;
 use crate::exposition::Page;
 use crate::incoming::Incoming;
 use crate::listen;
 use crate::metrics::MADE;
+use crate::places::{self, Places};
 use crate::process;
 use crate::readiness::Readiness;
 use crate::server;
 use crate::tasks::Tasks;
 use crate::telemetry::{self, Reporter};
 use crate::tls::{Purpose, Tls};
+use crate::transport::{Spoken, Transport};
 use axum::Router;
-use axum::extract::connect_info::Connected;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::serve::IncomingStream;
+use hyper::body::Incoming as Received;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tower::Service;
+use tower::{Service, ServiceBuilder};
 
 /// How long the last report may take.
 const LAST_REPORT: Duration = Duration::from_secs(1);
@@ -43,6 +44,9 @@ type Collector = Box<dyn Fn(&mut Page) + Send + Sync>;
 /// The admin port.
 pub struct Admin {
     listener: TcpListener,
+    bounds: Bounds,
+    /// The connections of other ports, which are counted here together with its own.
+    places: Vec<Places>,
     readiness: Readiness,
     collectors: Vec<Collector>,
     more: Router,
@@ -62,6 +66,8 @@ impl Admin {
     pub fn on(listener: TcpListener, readiness: &Readiness) -> Self {
         Self {
             listener,
+            bounds: Bounds::DEFAULT,
+            places: Vec::new(),
             readiness: readiness.clone(),
             collectors: vec![
                 Box::new({
@@ -95,6 +101,20 @@ impl Admin {
     pub fn guarded(mut self, tls: Option<Tls>, access: Access) -> Self {
         self.tls = tls;
         self.access = Some(access.of_port(self.is_local()));
+        self
+    }
+
+    /// Within these bounds.
+    #[must_use]
+    pub fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Counts the connections of these ports in `/metrics`, beside its own.
+    #[must_use]
+    pub fn count(mut self, ports: impl IntoIterator<Item = Places>) -> Self {
+        self.places.extend(ports);
         self
     }
 
@@ -136,7 +156,12 @@ impl Admin {
 
     /// Answers until the tasks are closed.
     pub fn start(self, tasks: &Tasks) {
-        let collectors: Arc<[Collector]> = self.collectors.into();
+        let own = Places::new("admin", &self.bounds);
+        let mut ports = self.places;
+        ports.push(own.clone());
+        let mut collectors = self.collectors;
+        collectors.push(Box::new(move |page| places::measure(page, &ports)));
+        let collectors: Arc<[Collector]> = collectors.into();
         let readiness = self.readiness;
         let grpc = match self.access {
             None => self.grpc,
@@ -161,8 +186,12 @@ impl Admin {
                 }),
             )
             .merge(self.more)
-            .merge(grpc)
-            .into_make_service_with_connect_info::<Peer>();
+            .merge(grpc);
+        let service = ServiceBuilder::new()
+            .map_request(|request: axum::http::Request<Received>| {
+                request.map(axum::body::Body::new)
+            })
+            .service(routes);
         if let (Some(reporter), Ok(address)) = (telemetry::reporter(), self.listener.local_addr()) {
             let (collectors, stopping) = (collectors.clone(), tasks.stopping().clone());
             tasks.spawn(
@@ -171,21 +200,19 @@ impl Admin {
             );
         }
         let stopping = tasks.stopping().clone();
-        let listener = Incoming::on(self.listener, Purpose::Admin, self.tls.as_ref(), tasks);
+        let mut incoming = Incoming::plain(self.listener, &own, &self.bounds).guarded(
+            Purpose::Admin,
+            self.tls.as_ref(),
+            tasks,
+        );
+        let transport = Transport::new(Spoken::Both, &self.bounds, service);
         tasks.spawn("admin", async move {
-            let served = axum::serve(listener, routes)
-                .with_graceful_shutdown(async move { stopping.cancelled().await })
+            _ = stopping
+                .run_until_cancelled(transport.accept(&mut incoming))
                 .await;
-            if let Err(error) = served {
-                tracing::error!(error = %error, "the admin port is gone");
-            }
+            drop(incoming);
+            transport.close().await;
         });
-    }
-}
-
-impl Connected<IncomingStream<'_, Incoming>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
-        stream.remote_addr().clone()
     }
 }
 

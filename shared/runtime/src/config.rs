@@ -11,21 +11,25 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 mod address;
+mod connecting;
 mod exporting;
 mod guarding;
 mod limiting;
 mod migrating;
 mod network;
 mod quota;
+mod redis_tls;
 mod sealing;
 
 pub use address::{Address, Secret};
+pub use connecting::Connecting;
 pub use exporting::{Exporting, Protocol, Sampler};
 pub use guarding::{Certificates, Guarding, Name, NotName, Operators};
 pub use limiting::{Away, Limiting, Trusted};
 pub use migrating::{Migrate, Migrating};
 pub use network::{Network, NotNetwork};
 pub use quota::{NotQuota, Quota};
+pub use redis_tls::{RedisPem, RedisTls, Unreadable};
 pub use sealing::{NoSealKey, Sealing};
 
 /// Settings that contradict each other or what is there.
@@ -110,7 +114,11 @@ pub struct Seams {
         hide_env_values = true
     )]
     pub remote: Address,
-    /// The database: `sqlite://folder`, `postgres://`.
+    /// Whom it believes to be Redis.
+    #[command(flatten)]
+    pub redis_tls: RedisTls,
+    /// The database: `sqlite://folder`, `postgres://`; with `?sslmode=verify-full&sslrootcert=FILE`
+    /// over TLS, to whoever has a certificate of its name and of that CA.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -169,6 +177,9 @@ pub struct Serving {
         default_value_t = 30_000
     )]
     pub call_timeout_ms: u64,
+    /// What each port keeps and waits for.
+    #[command(flatten)]
+    pub connecting: Connecting,
 }
 
 /// What a process does beside its answers.
@@ -283,8 +294,19 @@ impl Serving {
             settle: Duration::from_secs(self.settle_seconds.into()),
             calls: self.max_calls,
             call: Duration::from_millis(self.call_timeout_ms),
+            bounds: self.connecting.bounds(),
             ..server::Limits::default()
         }
+    }
+
+    /// Adds its settings to what is printed.
+    pub fn show(&self, shown: Shown) -> Shown {
+        let shown = shown
+            .line("drain-seconds", self.drain_seconds)
+            .line("settle-seconds", self.settle_seconds)
+            .line("max-calls", self.max_calls)
+            .line("call-timeout-ms", self.call_timeout_ms);
+        self.connecting.show(shown)
     }
 }
 
@@ -295,15 +317,12 @@ impl Common {
         let shown = Shown::default()
             .line("grpc-addr", self.listen.grpc(grpc_port))
             .line("admin-addr", self.listen.admin(admin_port))
-            .line("remote", &self.seams.remote)
+            .line("remote", &self.seams.remote);
+        let shown = (self.seams.redis_tls.show(shown))
             .line("database", &self.seams.database)
             .line("embedded", word(self.seams.embedded));
         let shown = self.migrating.show(shown);
-        let shown = shown
-            .line("drain-seconds", self.serving.drain_seconds)
-            .line("settle-seconds", self.serving.settle_seconds)
-            .line("max-calls", self.serving.max_calls)
-            .line("call-timeout-ms", self.serving.call_timeout_ms)
+        let shown = (self.serving.show(shown))
             .line("compare-per-second", self.upkeep.compare_per_second)
             .line("warm-seconds", self.upkeep.warm_seconds);
         let shown = self.certificates.show(shown);
@@ -406,6 +425,9 @@ mod tests {
             ("--callers", "gateway,*"),
             ("--admin-callers", "two words"),
             ("--health-addr", "nowhere"),
+            ("--max-connections", "many"),
+            ("--max-head-bytes", "80"),
+            ("--keepalive-ms", "0"),
         ] {
             let error = parsed(&[&format!("{flag}={value}")]).expect_err(flag);
             assert!(error.to_string().contains(flag), "{error}");
@@ -466,6 +488,8 @@ mod tests {
             "remote = redis://:***@r:6379\n",
             "migrate = auto\n",
             "warm-seconds = 3\n",
+            "max-connections = 16384\n",
+            "head-timeout-ms = 20000\n",
             "rate-limit-ip = 100/s\n",
             "rate-burst-ip = 100\n",
             "rate-limit-user = none\n",

@@ -1,5 +1,8 @@
 //! A connection, plain or over TLS, and who is at its other end.
 
+use crate::bounds::Bounds;
+use crate::places::Place;
+use crate::stall::Stall;
 use crate::tls::Identity;
 use rustls::pki_types::CertificateDer;
 use std::io::{self, IoSlice};
@@ -25,6 +28,8 @@ pub struct Peer {
 pub struct Connection {
     stream: Stream,
     peer: Peer,
+    /// Of a caller: ends it when nothing comes or goes.
+    stall: Option<Stall>,
 }
 
 enum Stream {
@@ -42,6 +47,7 @@ impl Connection {
         Self {
             stream: Stream::Plain(stream),
             peer,
+            stall: None,
         }
     }
 
@@ -56,8 +62,11 @@ impl Connection {
             address: Some(address),
             identity,
         };
-        let stream = Stream::Tls(Box::new(stream.into()));
-        Self { stream, peer }
+        Self {
+            stream: Stream::Tls(Box::new(stream.into())),
+            peer,
+            stall: None,
+        }
     }
 
     /// One whose handshake with somebody called is done.
@@ -65,7 +74,14 @@ impl Connection {
         Self {
             stream: Stream::Tls(Box::new(stream.into())),
             peer: Peer::default(),
+            stall: None,
         }
+    }
+
+    /// The same, with a place among the connections of its port, which it has until it is dropped.
+    pub(crate) fn placed(self, place: Place, bounds: &Bounds) -> Self {
+        let stall = Some(Stall::new(place, bounds));
+        Self { stall, ..self }
     }
 
     /// Who is at its other end.
@@ -81,7 +97,7 @@ fn identity(shown: &[CertificateDer<'_>]) -> Option<Arc<Identity>> {
 /// Hands a call on to the stream.
 macro_rules! stream {
     ($connection:expr, $stream:ident => $call:expr) => {
-        match &mut $connection.get_mut().stream {
+        match &mut $connection.stream {
             Stream::Plain(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -94,39 +110,63 @@ macro_rules! stream {
     };
 }
 
+impl Connection {
+    /// The outcome of a write, or an error where the peer has taken nothing for too long.
+    fn taken_in_time<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match &mut self.stall {
+            None => outcome,
+            Some(stall) => stall.written(outcome, cx),
+        }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        stream!(self, stream => stream.poll_read(cx, buf))
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let outcome = stream!(this, stream => stream.poll_read(cx, buf));
+        match &mut this.stall {
+            None => outcome,
+            Some(stall) => stall.read(outcome, buf.filled().len() - before, cx),
+        }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        stream!(self, stream => stream.poll_write(cx, bytes))
+        let outcome = stream!(self, stream => stream.poll_write(cx, bytes));
+        self.taken_in_time(outcome, cx)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        stream!(self, stream => stream.poll_flush(cx))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = stream!(self, stream => stream.poll_flush(cx));
+        self.taken_in_time(outcome, cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        stream!(self, stream => stream.poll_shutdown(cx))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = stream!(self, stream => stream.poll_shutdown(cx));
+        self.taken_in_time(outcome, cx)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        stream!(self, stream => stream.poll_write_vectored(cx, slices))
+        let outcome = stream!(self, stream => stream.poll_write_vectored(cx, slices));
+        self.taken_in_time(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,26 +1,70 @@
 //! A port that answers gRPC health checks and nothing else, without TLS: for probes that have no
 //! certificate and speak none.
 
+use crate::bounds::Bounds;
 use crate::incoming::Incoming;
+use crate::places::Places;
 use crate::readiness::Readiness;
 use crate::tasks::Tasks;
-use crate::tls::Purpose;
+use crate::transport::{Spoken, Transport};
+use hyper::body::Incoming as Received;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::ServiceBuilder;
 
-/// Calls at once on one connection: a probe makes one.
-const STREAMS: u32 = 16;
-/// Calls at once on one connection that are answered.
-const CALLS: usize = 8;
-/// How long a check may take. A watch is a stream and has no end of its own.
-const CALL: Duration = Duration::from_secs(5);
-/// How often a silent peer is asked whether it is there.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Few connections are wanted here, and few calls: a probe makes one. A watch is a stream and ends
+/// with its connection.
+const BOUNDS: Bounds = Bounds {
+    connections: 256,
+    connections_per_peer: 64,
+    streams: 16,
+    head: Duration::from_secs(5),
+    ..Bounds::DEFAULT
+};
 
-/// Answers on this port until the tasks are closed, in a process that has no other gRPC port.
-pub async fn answer(listener: TcpListener, readiness: &Readiness, tasks: &Tasks) {
-    start(listener, told(readiness, Vec::new(), tasks).await, tasks);
+/// The port.
+pub struct Port {
+    listener: TcpListener,
+    places: Places,
+}
+
+impl Port {
+    /// On a port that was taken before.
+    pub fn on(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            places: Places::new("health", &BOUNDS),
+        }
+    }
+
+    /// Its connections, for the admin port.
+    pub fn places(&self) -> Places {
+        self.places.clone()
+    }
+
+    /// Answers until the tasks are closed, in a process that has no other gRPC port.
+    pub async fn answer(self, readiness: &Readiness, tasks: &Tasks) {
+        self.start(told(readiness, Vec::new(), tasks).await, tasks);
+    }
+
+    /// Answers until the tasks are closed: while the process drains, it is known that it does.
+    pub(crate) fn start(self, health: HealthServer<impl Health>, tasks: &Tasks) {
+        let service = ServiceBuilder::new()
+            .map_request(|request: http::Request<Received>| request.map(Body::new))
+            .service(Routes::new(health).prepare());
+        let transport = Transport::new(Spoken::Http2, &BOUNDS, service);
+        let mut incoming = Incoming::plain(self.listener, &self.places, &BOUNDS);
+        let stopping = tasks.stopping().clone();
+        tasks.spawn("health port", async move {
+            // A watch never ends, so nothing is waited for.
+            _ = stopping
+                .run_until_cancelled(transport.accept(&mut incoming))
+                .await;
+        });
+    }
 }
 
 /// Health that is told how things are until the tasks are closed; these services are as ready as the
@@ -38,24 +82,4 @@ pub(crate) async fn told(
         while stopping.run_until_cancelled(feed.next()).await == Some(true) {}
     });
     health
-}
-
-/// Answers until the tasks are closed: while the process drains, it is known that it does.
-pub(crate) fn start(listener: TcpListener, health: HealthServer<impl Health>, tasks: &Tasks) {
-    let incoming = Incoming::on(listener, Purpose::Calls, None, tasks).stream();
-    let stopping = tasks.stopping().clone();
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(STREAMS)
-        .concurrency_limit_per_connection(CALLS)
-        .timeout(CALL)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(health);
-    tasks.spawn("health port", async move {
-        let served = server.serve_with_incoming(incoming);
-        // A watch never ends, so nothing is waited for.
-        if let Some(Err(error)) = stopping.run_until_cancelled(served).await {
-            tracing::error!(error = %error, "the health port is gone");
-        }
-    });
 }

@@ -12,11 +12,16 @@
 //! 6. [`metrics`]: every call is counted and timed, whatever becomes of it;
 //! 7. [`streams`]: open answers end when the process drains;
 //! 8. [`refusal`]: what the transport refuses is said in the same words as everything else;
-//! 9. [`admission`]: too many at once are turned away;
-//! 10. [`deadline`]: and none takes longer than its caller waits;
+//! 9. `arrival`: what comes too slowly is waited for here, where it keeps nobody out;
+//! 10. [`admission`]: too many at once are turned away;
+//! 11. [`deadline`]: and none takes longer than its caller waits;
 //!
 //! and comes to the service, which says what is wrong with [`status`] and reaches others through
 //! a [`client`].
+//!
+//! What somebody can take of a process by connecting to it has [`bounds`]: [`places`] for connections,
+//! [`patience`] for what comes slowly, `stall` for what does not move. [`transport`] is the one loop
+//! that serves connections, of every port.
 //!
 //! Links are plain TCP unless there are certificates: [`tls`] holds them and reads them again,
 //! [`incoming`] are the connections of a port with their handshakes done, and a [`connection`] knows
@@ -28,6 +33,8 @@
 pub mod access;
 pub mod admin;
 pub mod admission;
+mod arrival;
+pub mod bounds;
 pub mod callers;
 pub mod client;
 pub mod coalesce;
@@ -36,19 +43,24 @@ pub mod connection;
 pub mod deadline;
 pub mod drain;
 pub mod exposition;
+mod files;
 pub mod health;
 pub mod incoming;
 pub mod linger;
 pub mod listen;
 pub mod metrics;
+pub mod patience;
+pub mod places;
 pub mod policy;
 mod process;
 pub mod readiness;
 pub mod refusal;
+mod reread;
 mod seldom;
 pub mod server;
 pub mod shortcut;
 pub mod shutdown;
+mod stall;
 pub mod status;
 pub mod streams;
 pub mod tasks;
@@ -56,4 +68,5 @@ pub mod telemetry;
 pub mod tls;
 pub mod token;
 pub mod trace;
+pub mod transport;
 pub mod warden;

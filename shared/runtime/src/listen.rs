@@ -2,7 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that the system keeps until they are accepted, if it keeps as many. One more has to
+/// try again a second later, and a short pause on a busy machine is enough to fill a short queue.
+const QUEUE: u32 = 4096;
 
 /// A port that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -19,11 +23,23 @@ pub struct Error {
 
 /// Takes a port. `setting` is the one that named it, for whoever has to change it.
 pub async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error {
+    bound(address).map_err(|source| Error {
         setting,
         address,
         source,
     })
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Or a port could not be taken again right after a restart.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 #[cfg(test)]

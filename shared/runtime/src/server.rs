@@ -1,22 +1,24 @@
 //! A gRPC server: its port, its layers, health and reflection, and how it ends.
 
 use crate::admission::AdmissionLayer;
+use crate::bounds::Bounds;
 use crate::callers::{self, Callers};
-use crate::coalesce::Coalesced;
 use crate::incoming::Incoming;
-use crate::linger::Lingering;
 use crate::metrics::{self, Metrics};
+use crate::places::Places;
 use crate::readiness::Readiness;
 use crate::tasks::Tasks;
 use crate::tls::{Purpose, Tls};
+use crate::transport::{Spoken, Transport};
 use crate::warden::{self, Warden};
-use crate::{admission, deadline, drain, health, listen, refusal, shortcut, streams, trace};
+use crate::{
+    admission, arrival, deadline, drain, health, listen, refusal, shortcut, streams, trace,
+};
 use axum::response::IntoResponse;
-use futures_util::StreamExt as _;
+use hyper::body::Incoming as Received;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -26,13 +28,6 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower::{Service, ServiceBuilder};
-
-/// How often a silent peer is asked whether it is there.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How long it may take to say so.
-const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
-/// Calls at once on one connection.
-const STREAMS: u32 = 1024;
 
 /// Why there is no server, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +41,6 @@ pub enum Error {
     /// Reflection cannot be made from the descriptors.
     #[error("reflection cannot be set up")]
     Reflection(#[source] tonic_reflection::server::Error),
-    /// The transport failed.
-    #[error("the server failed")]
-    Transport(#[source] tonic::transport::Error),
 }
 
 /// The bounds of a server.
@@ -65,6 +57,8 @@ pub struct Limits {
     pub calls: usize,
     /// How long a call takes at most.
     pub call: Duration,
+    /// What each port keeps and waits for.
+    pub bounds: Bounds,
 }
 
 impl Default for Limits {
@@ -75,6 +69,7 @@ impl Default for Limits {
             silence: Duration::from_secs(3),
             calls: 2048,
             call: Duration::from_secs(30),
+            bounds: Bounds::DEFAULT,
         }
     }
 }
@@ -82,6 +77,7 @@ impl Default for Limits {
 /// A gRPC server that does not answer yet.
 pub struct Server {
     listener: TcpListener,
+    places: Places,
     limits: Limits,
     readiness: Readiness,
     descriptors: &'static [u8],
@@ -92,7 +88,7 @@ pub struct Server {
     warden: Option<Arc<dyn Warden>>,
     tls: Option<Tls>,
     callers: Option<Arc<Callers>>,
-    health: Option<TcpListener>,
+    health: Option<health::Port>,
     admission: AdmissionLayer,
     draining: CancellationToken,
 }
@@ -119,6 +115,7 @@ impl Server {
         let known = [descriptors, tonic_health::pb::FILE_DESCRIPTOR_SET];
         Ok(Self {
             listener,
+            places: Places::new("grpc", &limits.bounds),
             limits,
             readiness: readiness.clone(),
             descriptors,
@@ -172,7 +169,7 @@ impl Server {
     /// Answers health checks on this port too, without TLS, to whoever asks.
     #[must_use]
     pub fn health_on(mut self, listener: Option<TcpListener>) -> Self {
-        self.health = listener;
+        self.health = listener.map(health::Port::on);
         self
     }
 
@@ -184,6 +181,12 @@ impl Server {
     /// Its calls, for the admin port.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    /// The connections of its ports, for the admin port.
+    pub fn places(&self) -> Vec<Places> {
+        let health = self.health.iter().map(health::Port::places);
+        std::iter::once(self.places.clone()).chain(health).collect()
     }
 
     /// Where a shortcut for its calls is put.
@@ -212,45 +215,42 @@ impl Server {
         if let Ok(address) = self.address() {
             tracing::info!(server.address = %address, "serving");
         }
-        let mut server = pin!(self.run(tasks).await?);
+        let mut server = Box::pin(self.run(tasks).await?);
         tokio::select! {
-            outcome = &mut server => return outcome,
+            () = &mut server => return Ok(()),
             () = stop => {}
         }
         tracing::info!("draining");
         readiness.drain();
         let begun = Instant::now();
-        if let Ok(outcome) = tokio::time::timeout(drain::settling(limits), &mut server).await {
-            return outcome;
-        }
+        _ = tokio::time::timeout(drain::settling(limits), &mut server).await;
         draining.cancel();
         let by = begun + limits.drain / 5 * 4;
-        let calls = tokio::select! {
-            ended = tokio::time::timeout_at(by, server) => ended.ok(),
+        tokio::select! {
+            ended = tokio::time::timeout_at(by, &mut server) => {
+                if ended.is_err() {
+                    tracing::warn!("calls were left behind at the end of the drain");
+                }
+            }
             () = drain::silence(|| admission.under_way(), limits.silence) => {
                 tracing::info!("peers that took no answer were left behind");
-                Some(Ok(()))
             }
-        };
-        if calls.is_none() {
-            tracing::warn!("calls were left behind at the end of the drain");
         }
+        // With it go the connections that are left.
+        drop(server);
         let left = limits.drain.saturating_sub(begun.elapsed());
         if let Err(error) = tasks.close(left).await {
             tracing::warn!(error = %error, "tasks were left behind at the end of the drain");
         }
-        calls.unwrap_or(Ok(()))
+        Ok(())
     }
 
     /// The transport with all its layers, and health told how things are.
-    async fn run(
-        mut self,
-        tasks: &Tasks,
-    ) -> Result<impl Future<Output = Result<(), Error>>, Error> {
+    async fn run(mut self, tasks: &Tasks) -> Result<impl Future<Output = ()> + use<>, Error> {
         self.describe()?;
         let health = health::told(&self.readiness, self.services, tasks).await;
         if let Some(listener) = self.health {
-            health::start(listener, health.clone(), tasks);
+            listener.start(health.clone(), tasks);
         }
         let layers = ServiceBuilder::new()
             .layer(callers::layer(self.callers, self.metrics.clone()))
@@ -260,24 +260,29 @@ impl Server {
             .layer(metrics::layer(self.metrics))
             .layer(streams::layer(self.draining.clone()))
             .layer(refusal::layer())
+            .layer(arrival::layer(self.limits.bounds.body))
             .layer(self.admission)
             .layer(deadline::layer(self.limits.call));
-        let server = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
-            .max_concurrent_streams(STREAMS)
+        let routes = self.routes.add_service(health).prepare();
+        let service = ServiceBuilder::new()
+            .map_request(|request: http::Request<Received>| request.map(Body::new))
             .layer(layers)
-            .add_routes(self.routes.add_service(health));
-        let incoming = Incoming::on(self.listener, Purpose::Calls, self.tls.as_ref(), tasks);
-        let connections = incoming
-            .stream()
-            .map(|one| one.map(|one| Coalesced::new(Lingering::new(one))));
-        let draining = self.draining.cancelled_owned();
+            .service(routes);
+        let bounds = self.limits.bounds;
+        let mut incoming = Incoming::plain(self.listener, &self.places, &bounds).guarded(
+            Purpose::Calls,
+            self.tls.as_ref(),
+            tasks,
+        );
+        let transport = Transport::new(Spoken::Http2, &bounds, service);
+        let draining = self.draining;
         Ok(async move {
-            let served = server
-                .serve_with_incoming_shutdown(connections, draining)
+            _ = draining
+                .run_until_cancelled(transport.accept(&mut incoming))
                 .await;
-            served.map_err(Error::Transport)
+            // Who comes now is told at once that nobody is here.
+            drop(incoming);
+            transport.close().await;
         })
     }
 

@@ -13,6 +13,7 @@
 //! ```
 
 use crate::metrics::Metrics;
+use crate::reread::{Frames, Reread};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,8 +25,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
+use tonic::Code;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::util::Oneshot;
 use tower::{Layer, Service, ServiceExt as _};
 
@@ -147,9 +148,6 @@ struct Asked<S> {
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-/// Frames of a body that were read already.
-type Frames = SmallVec<[Result<Frame<Bytes>, Status>; 2]>;
-
 /// What a request's body is, as far as it was read.
 enum Read {
     /// One message, and nothing else.
@@ -204,19 +202,12 @@ impl<S> Asked<S> {
     }
 
     /// The request as it came, and who is to answer it now.
-    fn hand_on(mut self) -> (http::Request<Body>, S)
+    fn hand_on(self) -> (http::Request<Body>, S)
     where
         S: Clone,
     {
-        let body = std::mem::take(self.request.body_mut());
-        *self.request.body_mut() = match self.frames.is_empty() {
-            true => body,
-            false => Body::new(Reread {
-                frames: self.frames,
-                rest: (!self.ended).then_some(body),
-            }),
-        };
-        (self.request, self.ways.long.clone())
+        let request = Reread::request(self.request, self.frames, self.ended);
+        (request, self.ways.long.clone())
     }
 }
 
@@ -239,36 +230,6 @@ fn whole(frame: &Bytes) -> Option<Bytes> {
     let (&[compressed, ref len @ ..], message) = frame.split_first_chunk::<PREFIX>()?;
     let all = compressed == 0 && u32::from_be_bytes(*len) as usize == message.len();
     all.then(|| frame.slice(PREFIX..))
-}
-
-/// A body of which some frames were read already.
-struct Reread {
-    /// In their order, still to be given.
-    frames: Frames,
-    /// What comes behind them, if the body has not ended.
-    rest: Option<Body>,
-}
-
-impl http_body::Body for Reread {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if !self.frames.is_empty() {
-            return Poll::Ready(Some(self.frames.remove(0)));
-        }
-        match &mut self.rest {
-            Some(rest) => Pin::new(rest).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.frames.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
-    }
 }
 
 pin_project! {

@@ -4,6 +4,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
+use tonic::Status;
 use tower::service_fn;
 
 const PATH: &str = "/echo.Echo/Say";

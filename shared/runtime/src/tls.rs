@@ -32,15 +32,15 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 const EXPIRY: Metric = Metric::gauge(
-    "larder_tls_expiry_timestamp_seconds",
-    "When the first of these certificates expires.",
+    "larder_certificate_expiry_timestamp_seconds",
+    "When the certificates in use expire.",
 );
 const RELOADS: Metric = Metric::counter(
-    "larder_tls_reloads_total",
+    "larder_certificate_reloads_total",
     "Changed certificates that are used.",
 );
 const RELOAD_FAILURES: Metric = Metric::counter(
-    "larder_tls_reload_failures_total",
+    "larder_certificate_reload_failures_total",
     "Changed certificates that cannot be used.",
 );
 const HANDSHAKES: Metric =
@@ -89,6 +89,22 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether it is about the CA, and not about the certificate of this process.
+    fn is_of_ca(&self) -> bool {
+        let setting = match self {
+            Self::Half { there, .. } => there,
+            Self::Unreadable { setting, .. }
+            | Self::Malformed { setting, .. }
+            | Self::Unusable { setting, .. } => setting,
+        };
+        *setting == material::CA
+    }
+}
+
+/// What certificates are for, in metrics: to be shown to others, and to know others by.
+const PURPOSES: [&str; 2] = ["own", "ca"];
+
 /// What a port that speaks TLS is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
@@ -115,7 +131,8 @@ struct Held {
     files: Certificates,
     material: RwLock<Arc<Material>>,
     reloads: AtomicU64,
-    failures: AtomicU64,
+    /// Of the own certificate, and of the CA.
+    failures: [AtomicU64; 2],
     handshakes: [AtomicU64; 4],
 }
 
@@ -131,7 +148,7 @@ impl Tls {
             files: files.clone(),
             material: RwLock::new(Arc::new(material)),
             reloads: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            failures: Default::default(),
             handshakes: Default::default(),
         }))))
     }
@@ -191,13 +208,16 @@ impl Tls {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let material = self.material();
         page.metric(EXPIRY);
-        for (file, at) in [("certificate", material.expiry), ("ca", material.ca_expiry)] {
+        let expiries = [material.expiry, material.ca_expiry];
+        for (purpose, at) in PURPOSES.iter().zip(expiries) {
             if let Some(at) = at {
-                page.add(EXPIRY, &[("file", file)], at as f64);
+                page.add(EXPIRY, &[("purpose", purpose)], at as f64);
             }
         }
+        for (purpose, failures) in PURPOSES.iter().zip(&self.0.failures) {
+            page.count(RELOAD_FAILURES, &[("purpose", purpose)], count(failures));
+        }
         page.count(RELOADS, &[], count(&self.0.reloads));
-        page.count(RELOAD_FAILURES, &[], count(&self.0.failures));
         let outcomes = ["done", "failed", "late", "crowded"];
         for (outcome, counter) in outcomes.iter().zip(&self.0.handshakes) {
             page.count(HANDSHAKES, &[("outcome", outcome)], count(counter));
@@ -249,7 +269,8 @@ impl Tls {
             // It was so a moment ago already, and is no matter of a file half written.
             Seen(Some(before)) if before == why => {}
             _ => {
-                self.0.failures.fetch_add(1, Ordering::Relaxed);
+                let purpose = usize::from(error.is_of_ca());
+                self.0.failures[purpose].fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     error = error as &dyn StdError,
                     "changed certificates cannot be used; those from before are used on"

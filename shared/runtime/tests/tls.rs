@@ -96,6 +96,11 @@ async fn say(address: SocketAddr, tls: &Tls) -> Result<Bytes, Status> {
     .await
 }
 
+/// What it tells in `/metrics`.
+fn shown(tls: &Tls) -> String {
+    Page::of(|page| tls.measure(page)).text()
+}
+
 fn code(outcome: Result<Bytes, Status>) -> Code {
     outcome.map_or_else(|status| status.code(), |_| Code::Ok)
 }
@@ -178,10 +183,10 @@ async fn a_certificate_and_its_ca_are_replaced_under_load_and_no_call_fails() {
     caller.watch_every(Duration::from_millis(20), &tasks);
     let (address, _) = serve(own.clone(), &["front"]).await;
     let reloads = |tls: &Tls| {
-        let text = Page::of(|page| tls.measure(page)).text();
+        let text = shown(tls);
         let line = text
             .lines()
-            .find(|line| line.starts_with("larder_tls_reloads_total"));
+            .find(|line| line.starts_with("larder_certificate_reloads_total"));
         line.and_then(|line| line.split(' ').nth(1))
             .expect("a count")
             .to_owned()
@@ -237,14 +242,30 @@ async fn a_broken_file_leaves_what_was_there_and_is_counted_once() {
     let own = tls(server.path());
     let (address, _) = serve(own.clone(), &["front"]).await;
     std::fs::write(server.path().join("cert"), "no certificate").expect("written");
-    let failed = async || {
-        Page::of(|page| own.measure(page))
-            .text()
-            .contains("larder_tls_reload_failures_total 1\n")
+    let counted = async |own_failures: u32, ca_failures: u32| {
+        let line = |purpose: &str, count: u32| {
+            let name = "larder_certificate_reload_failures_total";
+            format!("{name}{{purpose=\"{purpose}\"}} {count}\n")
+        };
+        let lines = [line("own", own_failures), line("ca", ca_failures)];
+        let counted = async || lines.iter().all(|line| shown(&own).contains(line));
+        let outcome = larder_testkit::wait_until("a failure", SOON, counted).await;
+        outcome.unwrap_or_else(|error| panic!("{error}: {}", shown(&own)));
     };
-    larder_testkit::wait_until("a failure", SOON, failed)
-        .await
-        .expect("counted");
+    counted(1, 0).await;
+    let good = authority.write(server.path(), "echo");
+    good.expect("files");
+    std::fs::write(server.path().join("ca"), "no certificate").expect("written");
+    counted(1, 1).await;
+    for purpose in ["own", "ca"] {
+        let line = format!("larder_certificate_expiry_timestamp_seconds{{purpose=\"{purpose}\"}} ");
+        let text = shown(&own);
+        let at = text.lines().find_map(|text| text.strip_prefix(&line));
+        let at: u64 = at.expect("a line").parse().expect("seconds");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        assert!(at > now.expect("after 1970").as_secs(), "{text}");
+    }
+    std::fs::write(server.path().join("cert"), "no certificate").expect("written");
     assert_eq!(code(say(address, &of(&authority, "front")).await), Code::Ok);
     let error = Tls::open(&files(server.path())).expect_err("broken");
     assert!(

@@ -1,9 +1,10 @@
 //! Certificates for tests, in files.
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 /// A CA that signs whatever it is asked to.
@@ -16,6 +17,11 @@ impl Authority {
     /// One that nobody knows yet.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
+        // A certificate that has its CA's name passes for one that has signed itself.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("CA {number} of test {}", std::process::id());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
@@ -26,6 +32,13 @@ impl Authority {
     /// Its own certificate.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// A certificate of this name, as it goes over the wire.
+    pub fn der(&self, name: &str) -> Result<Vec<u8>> {
+        let params = CertificateParams::new([name.to_owned()])?;
+        let certificate = params.signed_by(&KeyPair::generate()?, &self.issuer)?;
+        Ok(certificate.der().to_vec())
     }
 
     /// Writes `cert`, `key` and `ca` into a folder: a certificate of this name, good for loopback.

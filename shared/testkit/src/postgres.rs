@@ -6,7 +6,10 @@ use crate::port::Port;
 use crate::process::{Process, Program, Signal};
 use crate::{program, wait_blocking};
 use anyhow::{Context, Result, bail};
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -40,6 +43,7 @@ pub fn fresh_database() -> Result<Database> {
 pub struct Setup {
     settings: Vec<(String, String)>,
     durable: bool,
+    certificates: Option<PathBuf>,
 }
 
 impl Setup {
@@ -56,10 +60,26 @@ impl Setup {
         self
     }
 
+    /// Speaks TLS, also, with the files `cert` and `key` of this folder: see
+    /// [`Authority`](crate::pki::Authority).
+    pub fn certificates(mut self, folder: &Path) -> Self {
+        self.certificates = Some(folder.to_owned());
+        self.setting("ssl", "on")
+    }
+
     /// Starts it and waits until it takes connections.
     pub fn start(self) -> Result<Postgres> {
+        let certificates = self.certificates.clone();
         let server = Server::reserve(self)?;
         template::copy_to(&server.data())?;
+        if let Some(folder) = certificates {
+            for (file, name) in [("cert", "server.crt"), ("key", "server.key")] {
+                let own = server.data().join(name);
+                std::fs::copy(folder.join(file), &own)?;
+                std::fs::set_permissions(&own, Permissions::from_mode(0o600))?;
+                template::give_away(&own)?;
+            }
+        }
         server.run()?;
         Ok(Postgres(Arc::new(server)))
     }

@@ -56,6 +56,10 @@ const INVALIDATIONS: Metric = Metric::counter(
     "larder_invalidations_total",
     "Changes that moved what depends on them, by how they were heard of.",
 );
+const SEAL_REFUSALS: Metric = Metric::counter(
+    "larder_seal_refusals_total",
+    "Entries and hints of the remote tier that were not sealed with the key.",
+);
 const PROVEN_AGE: Metric = Metric::gauge(
     "larder_proven_age_seconds",
     "Time since the last proof; nothing that is served as fresh is older.",
@@ -86,6 +90,10 @@ pub fn measure(page: &mut Page, larder: &Larder, sources: &[Source]) {
     }
     for source in sources {
         measure_source(page, source.name(), &source.stats());
+    }
+    let (entries, hints) = larder.seal_refusals();
+    for (kind, count) in [("entry", entries), ("hint", hints)] {
+        page.count(SEAL_REFUSALS, &[("kind", kind)], count);
     }
     for (kind, counters) in larder.remote().counters_by_kind() {
         measure_remote(page, kind, &counters);

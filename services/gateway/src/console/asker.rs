@@ -10,7 +10,7 @@
 
 use super::Console;
 use crate::problem::Problem;
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -33,8 +33,8 @@ impl Console {
         if let Some(access) = &self.access {
             access.check(head, METHOD)?;
         }
-        let peer = head.extensions.get::<ConnectInfo<Peer>>();
-        let known = peer.is_some_and(|ConnectInfo(peer)| peer.identity.is_some());
+        let peer = head.extensions.get::<Peer>();
+        let known = peer.is_some_and(|peer| peer.identity.is_some());
         match known || head.headers.contains_key(AUTHORIZATION) || called_here(head) {
             true => Ok(()),
             false => Err(refused(

@@ -26,7 +26,7 @@ use tonic::Status;
 use tonic_prost::ProstCodec;
 
 /// The longest body: a thousand orders, and an entity many times over.
-const MOST_BYTES: usize = 1 << 20;
+pub(crate) const MOST_BYTES: usize = 1 << 20;
 
 /// The routes of JSON.
 pub fn routes() -> Router<State> {

@@ -9,7 +9,7 @@ use crate::target::{Replica, Target};
 use anyhow::Context as _;
 use clap::Args;
 use larder::Clock;
-use larder_runtime::config::{Address, Logging, Shown};
+use larder_runtime::config::{Address, Logging, RedisTls, Sealing, Shown};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,6 +87,12 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub remote: Address,
+    /// Whom they believe to be Redis.
+    #[command(flatten)]
+    pub redis_tls: RedisTls,
+    /// What they seal entries and hints with.
+    #[command(flatten)]
+    pub sealing: Sealing,
     /// The database of the replicas that are started: see `larder up` [default: SQLite in a
     /// folder that is deleted afterwards].
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]

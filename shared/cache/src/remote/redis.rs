@@ -23,7 +23,7 @@ mod throttle;
 mod whereabouts;
 mod words;
 
-use super::{Error, Remote};
+use super::{Error, Remote, Trust};
 use address::Address;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +42,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 
 /// Begins to connect and returns at once: a server that is away costs the remote tier, not the
 /// start. Must be called on a tokio runtime.
-pub(super) fn open(url: &str) -> Result<Arc<dyn Remote>, Error> {
-    let address = Address::parse(url)?;
+pub(super) fn open(url: &str, trust: &Trust) -> Result<Arc<dyn Remote>, Error> {
+    let address = Address::parse(url)?.trusting(trust)?;
     let name = address.name();
     Ok(match address {
         Address::Single(info) => {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 const CERT: &str = "--tls-cert (LARDER_TLS_CERT)";
 const KEY: &str = "--tls-key (LARDER_TLS_KEY)";
-const CA: &str = "--tls-ca (LARDER_TLS_CA)";
+pub(super) const CA: &str = "--tls-ca (LARDER_TLS_CA)";
 
 /// No file of ours is longer.
 const MOST_BYTES: u64 = 1 << 20;

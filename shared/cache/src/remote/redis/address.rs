@@ -1,6 +1,6 @@
 //! Addresses of the remote tier. No error repeats an address: there may be a password in it.
 
-use crate::remote::Error;
+use crate::remote::{Error, Trust};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use std::time::Duration;
@@ -35,6 +35,35 @@ impl Address {
             _ => connection(url, SINGLE).map(Self::Single),
         }
         .map_err(|wrong| Error::Address(format!("{} was expected: {}", wrong.expected, wrong.why)))
+    }
+
+    /// The same, met with these certificates.
+    pub(super) fn trusting(self, trust: &Trust) -> Result<Self, Error> {
+        if trust.is_default() {
+            return Ok(self);
+        }
+        let all = |infos: Vec<ConnectionInfo>| -> Result<Vec<ConnectionInfo>, Error> {
+            infos.into_iter().map(|info| trust.applied(info)).collect()
+        };
+        Ok(match self {
+            Self::Single(info) => Self::Single(trust.applied(info)?),
+            Self::Sentinel {
+                sentinels,
+                master,
+                primary,
+            } => Self::Sentinel {
+                sentinels: all(sentinels)?,
+                master,
+                primary: trust.applied(primary)?,
+            },
+            Self::Cluster {
+                seeds,
+                replica_reads,
+            } => Self::Cluster {
+                seeds: all(seeds)?,
+                replica_reads,
+            },
+        })
     }
 
     /// For logs: hosts and ports, and neither user nor password.
