@@ -116,6 +116,41 @@ async fn endpoints_that_a_name_gains_are_asked_and_calls_at_those_it_loses_finis
 }
 
 #[tokio::test]
+async fn each_endpoint_can_be_asked_by_itself_and_no_other_answers_for_one_that_is_away() {
+    let (one, other) = (
+        serve(Default::default()).await,
+        serve(Default::default()).await,
+    );
+    let hand = Hand::of([one.address, other.address]);
+    let client = hand.client();
+    let each = client.each().await;
+    assert_eq!(each.len(), 2);
+    for (address, way) in &each {
+        let asked = [&one, &other].map(|running| (running.address, running.heard()));
+        say(way).await.expect("an answer");
+        for (running, (of, before)) in [&one, &other].into_iter().zip(asked) {
+            let heard = running.heard() - before;
+            assert_eq!(heard, usize::from(of == *address), "{address} was asked");
+        }
+    }
+    let gone = one.address;
+    one.end().await;
+    let heard = other.heard();
+    for (address, way) in &each {
+        let code = say(way).await.err().map(|status| status.code());
+        let expected = (*address == gone).then_some(Code::Unavailable);
+        assert_eq!(code, expected, "{address}");
+    }
+    assert_eq!(other.heard(), heard + 1);
+    hand.now(Some(vec![other.address]));
+    wait_until("one endpoint", SOON, async || {
+        client.each().await.len() == 1
+    })
+    .await
+    .expect("the other is gone");
+}
+
+#[tokio::test]
 async fn an_endpoint_that_dies_costs_no_call_and_comes_back_when_it_answers() {
     let (stays, dies) = (
         serve(Default::default()).await,
