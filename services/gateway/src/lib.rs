@@ -14,6 +14,8 @@ pub mod conditional;
 pub mod console;
 pub mod contracts;
 pub mod document;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod headers;
 pub mod hooks;
 pub mod layers;

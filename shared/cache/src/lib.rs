@@ -170,6 +170,8 @@ mod entry;
 pub mod feed;
 mod fill;
 mod flight;
+#[doc(hidden)]
+pub mod fuzzed;
 mod held;
 mod hint;
 pub mod inspect;

@@ -110,6 +110,16 @@ pub fn open_trusting(url: &str, trust: &Trust) -> Result<Arc<dyn Remote>, Error>
     }
 }
 
+/// What an address is called in logs, or what is wrong with it: see [`crate::fuzzed`].
+pub(crate) fn named(url: &str) -> String {
+    redis::named(url)
+}
+
+/// Reads what a node of a cluster says of its slots: see [`crate::fuzzed`].
+pub(crate) fn slots(bytes: &[u8]) {
+    redis::slots(bytes);
+}
+
 const UNDERSTOOD: &str = "hub:, redis://host:port, redis-sentinel://host:port,…/name and \
     redis-cluster://host:port,… are, the last three also with rediss for TLS";
 

@@ -44,6 +44,8 @@ pub mod deadline;
 pub mod drain;
 pub mod exposition;
 mod files;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod health;
 pub mod incoming;
 pub mod linger;
