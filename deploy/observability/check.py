@@ -30,15 +30,6 @@ EVERYWHERE = {"instance", "job", "service"}
 ALERTS = EVERYWHERE | {"alertname", "alertstate", "severity"}
 BESIDE = {"up": EVERYWHERE, "ALERTS": ALERTS, "keyspace:larder_hit_ratio:rate10m": {"keyspace"}}
 
-# What is measured as soon as ports and seals have their bounds.
-BESIDE |= {
-    "larder_connections": EVERYWHERE | {"port"},
-    "larder_connections_refused_total": EVERYWHERE | {"port", "reason"},
-    "larder_seal_refusals_total": EVERYWHERE | {"kind"},
-    "larder_certificate_expiry_timestamp_seconds": EVERYWHERE | {"purpose"},
-    "larder_certificate_reload_failures_total": EVERYWHERE | {"purpose"},
-}
-
 
 def read(name):
     """A YAML file of this folder."""
@@ -182,10 +173,9 @@ def main():
     tests = sorted(HERE.glob("*.test.yaml"))
     wrong = [*untold(alerts), *unshown(alerts, tests), *misplaced(alerts), *misled(), *unseen(alerts)]
     asked = [*boards()]
-    if (HERE / "../../METRICS.md").exists():
-        known = metrics()
-        for where, expression in asked + [(name, alert["expr"]) for name, alert in alerts.items()]:
-            wrong += unknown(where, expression, known)
+    known = metrics()
+    for where, expression in asked + [(name, alert["expr"]) for name, alert in alerts.items()]:
+        wrong += unknown(where, expression, known)
     if shutil.which("promtool"):
         wrong += refused(asked)
         wrong += promtool("check", "config", "--syntax-only", "prometheus.yaml")
