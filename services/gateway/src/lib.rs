@@ -26,6 +26,7 @@ pub mod process;
 pub mod routes;
 mod serve;
 pub mod settings;
+pub mod traces;
 
 use axum::Router;
 use backends::Backends;

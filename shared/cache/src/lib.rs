@@ -194,6 +194,7 @@ pub mod source;
 pub mod stats;
 mod tell;
 mod tiers;
+pub mod trace;
 pub mod watch;
 mod write;
 mod writers;

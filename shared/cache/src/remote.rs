@@ -54,6 +54,19 @@ pub enum Error {
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
+impl Error {
+    /// The word for it in traces.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Timeout(_) => "timeout",
+            Self::BreakerOpen => "breaker_open",
+            Self::Full(_) => "full",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Opens the remote tier at an address; nothing need be there yet. Must be called on a tokio
 /// runtime.
 ///

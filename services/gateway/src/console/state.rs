@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 /// How long a replica may take to answer.
-const LIMIT: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(2);
 /// How old an answer may be that another asker gets too.
 const FRESH: Duration = Duration::from_millis(500);
 /// Hot keys of each keyspace that a replica tells, and of all that are shown.

@@ -20,50 +20,65 @@ const replica = (name, reads, rounds = 0, hints = [0, 0, 0]) => ({
 });
 const state = (at, ...replicas) => ({ at, replicas });
 
+/** What is live after these answers. */
+const live = (...history) => rates.live(history.at(-1), rates.before(history, rates.WINDOW));
+
 test("a ratio is of what was read between two answers and not since the start", () => {
   const then = state(100, replica("a", [1000, 0, 0]), replica("b", [0, 0, 1000]));
   const now = state(110, replica("a", [1060, 20, 0]), replica("b", [10, 0, 1010]));
-  const live = rates.live(now, then);
-  const { total, parts, ratio } = rates.shares(live.keyspaces.get("products").reads);
-  assert.deepEqual([total, parts.l1, parts.l2, parts.load, parts.other], [100, 70, 20, 10, 0]);
+  const { keyspaces, replicas, all } = live(then, now);
+  const { total, parts, ratio } = rates.shares(keyspaces.get("products").reads);
+  assert.deepEqual([total, parts.l1, parts.l2, parts.load, parts.other], [10, 7, 2, 1, 0]);
   assert.equal(ratio("l1"), 0.7);
-  assert.equal(rates.shares(live.replicas.get("b").reads).ratio("l1"), 0.5);
-  assert.deepEqual([live.seconds, live.all.loads, live.all.entries], [10, 10, 10]);
+  assert.equal(rates.shares(replicas.get("b").reads).ratio("l1"), 0.5);
+  assert.deepEqual([all.known, all.loads, all.entries], [true, 1, 10]);
 });
 
 test("a replica that began anew counts from nothing, and never backwards", () => {
   const then = state(100, replica("a", [1000, 0, 500]));
   const now = state(110, replica("a", [30, 0, 10]));
-  assert.equal(rates.shares(rates.live(now, then).all.reads).total, 40);
+  assert.equal(rates.shares(live(then, now).all.reads).total, 4);
 });
 
+const away = (name) => ({ name, error: "UNAVAILABLE", keyspaces: [], sources: [] });
+
 test("a replica that is new or away brings no reads that nobody saw", () => {
-  const away = { name: "b", error: "UNAVAILABLE", keyspaces: [], sources: [] };
-  const then = state(100, replica("a", [10, 0, 0]), away);
+  const then = state(100, replica("a", [10, 0, 0]), away("b"));
   const now = state(110, replica("a", [20, 0, 0]), replica("b", [5000, 0, 0]));
-  assert.equal(rates.shares(rates.live(now, then).all.reads).total, 10);
-  assert.equal(rates.shares(rates.live(now, undefined).all.reads).total, 0);
+  assert.equal(rates.shares(live(then, now).all.reads).total, 1);
+  assert.equal(live(now).all.known, false);
   assert.equal(rates.shares({}).ratio("l1"), null);
-  assert.equal(rates.live(state(110, away), now).replicas.get("b").entries, 0);
+  assert.equal(live(then, state(110, away("a"))).replicas.get("a").known, false);
+});
+
+test("a replica that missed an answer keeps its rate", () => {
+  const history = [
+    state(80, replica("a", [0, 0, 0])), state(90, replica("a", [10, 0, 0])),
+    state(100, away("a")), state(105, replica("a", [25, 0, 0])), state(110, replica("a", [30, 0, 0])),
+  ];
+  assert.equal(rates.shares(live(...history).all.reads).total, 1);
 });
 
 test("what is kept reaches back a minute, and has an end", () => {
   let history = [];
-  for (let at = 0; at < 500; at += 1) history = rates.keep(history, state(at));
+  const at = (window) => rates.before(history, window).replicas[0]?.at;
+  for (let n = 0; n < 500; n += 1) history = rates.keep(history, state(n, replica("a", [n, 0, 0])));
   assert.deepEqual([history[0].at, history.at(-1).at], [439, 499]);
-  assert.equal(rates.before(history, rates.WINDOW).at, 489);
-  assert.equal(rates.before(history, rates.MINUTE).at, 439);
-  for (let at = 500; at < 510; at += 0.01) history = rates.keep(history, state(at));
+  assert.deepEqual([at(rates.WINDOW), at(rates.MINUTE)], [489, 439]);
+  for (let n = 500; n < 510; n += 0.01) history = rates.keep(history, state(n, replica("a", [n, 0, 0])));
   assert.ok(history.length <= 130);
-  assert.equal(rates.before([state(1)], rates.WINDOW), undefined);
+  history = [state(1, replica("a", [1, 0, 0]))];
+  assert.equal(at(rates.WINDOW), undefined);
 });
 
 test("propagation is of all replicas, since then or since the start", () => {
-  const then = state(100, replica("a", [0, 0, 0], 10, [5, 0, 0]));
+  const first = state(100, replica("a", [0, 0, 0], 10, [5, 0, 0]));
   const now = state(110, replica("a", [0, 0, 0], 110, [7, 1, 0]), replica("b", [0, 0, 0], 1, [9, 9, 9]));
+  const then = rates.before([first, now], rates.MINUTE);
   const counts = (buckets) => buckets.map((bucket) => bucket.count);
   assert.deepEqual(counts(rates.propagation(now, then)), [2, 1, 0]);
   assert.deepEqual(counts(rates.propagation(now, undefined)), [16, 10, 9]);
+  assert.deepEqual(rates.propagation(now, rates.before([now], rates.MINUTE)), []);
   assert.equal(rates.rounds(now, then, "a", "products"), 10);
   assert.equal(rates.rounds(now, then, "b", "products"), null);
 });

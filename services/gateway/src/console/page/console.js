@@ -18,6 +18,8 @@ let history = [];
 let paused = false;
 let timer;
 let told = "";
+/** All keyspaces that were ever told of: a choice must not go while its replicas do not answer. */
+const known = new Set();
 
 const inspector = startInspector();
 const events = startEvents();
@@ -58,8 +60,9 @@ function show(state) {
   const some = `${answering} of ${state.replicas.length} replicas answer.${who}`;
   say(silent > 0 ? `Live, but only ${some}` : `Live: ${some}`, silent > 0 ? "bad" : "good");
   const names = [...now.keyspaces.keys()].sort();
-  inspector.know(names, state.authorised);
-  events.know(names, state.authorised);
+  for (const name of names) known.add(name);
+  inspector.know([...known].sort(), state.authorised);
+  events.know([...known].sort(), state.authorised);
   summary(state, now, answering);
   keyspaces(now, names);
   replicas(state, then, now);
@@ -67,22 +70,22 @@ function show(state) {
   hot(state.hot);
 }
 
-const rate = (n, seconds) => (seconds > 0 ? n / seconds : null);
+/** A rate, where one is known. */
+const rate = (of, n) => (of.known ? view.count(n) : null);
 
 function summary(state, now, answering) {
   const reads = shares(now.all.reads);
-  const lived = now.seconds > 0;
   const proofs = state.replicas.flatMap((replica) => replica.sources);
   const ages = proofs.map((source) => source.proven_age_seconds);
   const unproven = ages.filter((age) => age == null).length;
   const oldest = ages.length > 0 ? Math.max(...ages.map((age) => age ?? 0)) : null;
   const silent = state.replicas.length - answering;
   at("summary").replaceChildren(
-    view.tile("Reads each second", lived ? view.count(rate(reads.total, now.seconds)) : null),
+    view.tile("Reads each second", rate(now.all, reads.total)),
     view.tile("From memory (L1)", view.percent(reads.ratio("l1"))),
     view.tile("From Redis (L2)", view.percent(reads.ratio("l2"))),
-    view.tile("Loads each second", lived ? view.count(rate(now.all.loads, now.seconds)) : null,
-      now.all.loadErrors > 0 ? `${view.exact(now.all.loadErrors)} failed` : ""),
+    view.tile("Loads each second", rate(now.all, now.all.loads),
+      now.all.loadErrors > 0 ? `${view.count(now.all.loadErrors)} fail` : ""),
     view.tile("Oldest proof", view.time(oldest), unproven > 0 ? `${unproven} without any` : ""),
     view.tile("Replicas", `${answering} of ${state.replicas.length}`,
       silent > 0 ? `✕ ${silent} not answering` : "✓ all answer", silent > 0 ? "bad" : ""),
@@ -97,11 +100,11 @@ function keyspaces(now, names) {
     misses.sort(([, one], [, other]) => other - one);
     return view.make("tr", {},
       heading(name),
-      number(view.count(rate(reads.total, now.seconds))),
+      number(rate(of, reads.total)),
       number(view.percent(reads.ratio("l1"))),
       number(view.percent(reads.ratio("l2"))),
       cell(view.stack(reads), "wide"),
-      number(view.count(rate(of.loads, now.seconds))),
+      number(rate(of, of.loads)),
       number(view.exact(of.entries)),
       number(`${view.mebibytes(of.bytes)} of ${view.mebibytes(of.capacity)}`),
       cell(misses.slice(0, 2).map(([why]) => why.replaceAll("_", " ")).join(", ")),
@@ -116,10 +119,11 @@ function replicas(state, then, now) {
       const why = view.make("td", { colspan: 8 }, view.badge("bad", "does not answer"), ` ${replica.error}`);
       return [view.make("tr", { class: "bad" }, heading(replica.name), cell(""), why)];
     }
-    const reads = shares(now.replicas.get(replica.name).reads);
+    const of = now.replicas.get(replica.name);
+    const reads = shares(of.reads);
     return replica.sources.map((source, n) => {
-      const bounds = replica.keyspaces.filter((of) => of.source === source.name);
-      const bound = Math.min(...bounds.map((of) => of.max_staleness_seconds ?? Infinity));
+      const bounds = replica.keyspaces.filter((one) => one.source === source.name);
+      const bound = Math.min(...bounds.map((one) => one.max_staleness_seconds ?? Infinity));
       const age = source.proven_age_seconds;
       const share = age == null ? 1 : age / bound;
       const [sign, word] = age == null ? ["bad", "unproven"]
@@ -134,7 +138,7 @@ function replicas(state, then, now) {
         number(view.count(rounds(state, then, replica.name, source.name))),
         number(view.exact(source.round_errors)),
         number(view.exact(source.gaps)),
-        number(first ? view.count(rate(reads.total, now.seconds)) : ""),
+        number(first ? rate(of, reads.total) : ""),
         number(first ? view.percent(reads.ratio("l1")) : ""),
       );
     });
@@ -144,14 +148,13 @@ function replicas(state, then, now) {
 
 function spread(state) {
   const then = at("span").value === "minute" ? before(history, MINUTE) : undefined;
-  const recent = at("span").value === "minute";
-  const buckets = recent && !then ? [] : propagation(state, then);
+  const buckets = propagation(state, then);
   const total = buckets.reduce((sum, bucket) => sum + bucket.count, 0);
   const [half, most] = [quantile(buckets, 0.5), quantile(buckets, 0.99)];
   const within = (bound) => (bound === Infinity ? "not even within the last bound" : `within ${view.time(bound)}`);
   at("propagation-told").textContent = total === 0
     ? "No hints arrived."
-    : `${view.exact(total)} hints: half of them ${within(half)}, 99 of 100 ${within(most)}.`;
+    : `Hints: ${view.exact(total)}, half of them ${within(half)}, 99 of 100 ${within(most)}.`;
   const rows = buckets.map((bucket) => view.make("tr", {},
     heading(bucket.most == null ? "longer" : view.time(bucket.most)),
     number(view.exact(bucket.count)),

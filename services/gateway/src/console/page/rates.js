@@ -14,11 +14,18 @@ export function keep(history, state) {
   return [...history.slice(Math.max(first, 0)), state].slice(-130);
 }
 
-/** The youngest answer that is at least so old; the oldest, if none is. */
+/**
+ * What each replica said before: when it was last asked at least so long ago and answered, else when it
+ * first did. Each has its own moment, so that one which missed an answer does not miss in the rates.
+ */
 export function before(history, window) {
-  const now = history.at(-1);
-  const old = history.slice(0, -1);
-  return old.findLast((state) => (now.at - state.at) * 1000 >= window) ?? old[0];
+  const [now, old] = [history.at(-1), history.slice(0, -1)];
+  const then = now.replicas.map(({ name }) => {
+    const told = old.filter((state) => named(state.replicas, name)?.error === null);
+    const at = told.findLast((state) => (now.at - state.at) * 1000 >= window) ?? told[0];
+    return at && { ...named(at.replicas, name), at: at.at };
+  });
+  return { replicas: then.filter(Boolean) };
 }
 
 /** How a counter has grown. One that went back began anew with its process. */
@@ -44,50 +51,51 @@ export function shares(reads) {
 }
 
 const empty = () => ({
-  reads: {}, misses: {}, loads: 0, loadErrors: 0, entries: 0, bytes: 0, capacity: 0, replicas: 0,
+  known: false, reads: {}, misses: {}, loads: 0, loadErrors: 0, entries: 0, bytes: 0, capacity: 0,
 });
 
-function note(sum, now, then) {
-  add(sum.reads, counts(now.reads, then.reads));
-  add(sum.misses, counts(now.misses, then.misses));
-  sum.loads += grown(now.loads, then.loads);
-  sum.loadErrors += grown(now.load_errors, then.load_errors);
+/** Adds what was counted, for each second. */
+function note(sum, now, then, seconds) {
+  const each = (counted) => Object.fromEntries(Object.entries(counted).map(([name, n]) => [name, n / seconds]));
+  sum.known = true;
+  add(sum.reads, each(counts(now.reads, then.reads)));
+  add(sum.misses, each(counts(now.misses, then.misses)));
+  sum.loads += grown(now.loads, then.loads) / seconds;
+  sum.loadErrors += grown(now.load_errors, then.load_errors) / seconds;
 }
 
 /**
- * What went on between two answers: in all, by keyspace, and by replica. A replica that is in one
- * of them only adds what it has, and no reads.
+ * What goes on, for each second: in all, by keyspace, and by replica. A replica of which nothing is
+ * known from before adds what it has, and no reads.
  */
 export function live(now, then) {
   const all = empty();
   const keyspaces = new Map();
   const replicas = new Map();
   for (const replica of now.replicas) {
-    const old = named(then?.replicas, replica.name);
+    const old = named(then.replicas, replica.name);
     const of = empty();
     replicas.set(replica.name, of);
     for (const keyspace of replica.keyspaces) {
       if (!keyspaces.has(keyspace.name)) keyspaces.set(keyspace.name, empty());
       const sum = keyspaces.get(keyspace.name);
-      sum.replicas += 1;
       for (const to of [sum, all]) {
         to.entries += keyspace.entries;
         to.bytes += keyspace.bytes;
         to.capacity += keyspace.capacity_bytes;
       }
       const known = named(old?.keyspaces, keyspace.name);
-      if (known) for (const to of [sum, all, of]) note(to, keyspace, known);
+      if (known) for (const to of [sum, all, of]) note(to, keyspace, known, now.at - old.at);
     }
   }
-  return { seconds: then ? now.at - then.at : 0, all, keyspaces, replicas };
+  return { all, keyspaces, replicas };
 }
 
-/** How the counters of a source at a replica have grown; null where it is not known. */
+/** How many rounds a replica takes of a source each second; null where it is not known. */
 export function rounds(now, then, name, source) {
-  const at = (state) => named(named(state?.replicas, name)?.sources, source);
-  const [new_, old] = [at(now), at(then)];
-  if (!new_ || !old || !then) return null;
-  return grown(new_.rounds, old.rounds) / (now.at - then.at);
+  const [at, old] = [named(now.replicas, name), named(then.replicas, name)];
+  const [new_, known] = [named(at?.sources, source), named(old?.sources, source)];
+  return new_ && known ? grown(new_.rounds, known.rounds) / (now.at - old.at) : null;
 }
 
 /** The histogram of all replicas, since `then` or since they started. */
