@@ -92,6 +92,7 @@ async fn read_leaves_a_chain(
         (method, SpanKind::Client)
     );
     assert_eq!(called.parent, http.id);
+    assert_eq!(called.said("server.address"), "127.0.0.1");
     // From memory, it ends with the cache.
     create_product(&suite.products(1), "tea", 350).await?;
     wait_until("an answer from memory", SOON, async || {

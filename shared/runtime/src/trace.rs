@@ -10,7 +10,7 @@
 
 mod grpc;
 
-pub(crate) use grpc::Asked;
+pub(crate) use grpc::{Asked, asks};
 pub use grpc::{TraceLayer, Traced, TracedBody, TracedFuture, layer};
 
 use http::HeaderMap;

@@ -5,6 +5,7 @@ use super::place::Origin;
 use super::{Limits, jittered};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
+use crate::trace;
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -94,6 +95,7 @@ impl Peer {
     ) -> Result<http::Response<Body>, Error> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         let _under_way = UnderWay(&self.under_way);
+        trace::asks(self.address);
         // A clone for each call, as a channel's readiness is for one call only.
         let mut channel = self.channel.clone();
         channel.ready().await?.call(request).await

@@ -1,10 +1,11 @@
 //! A span around each call that is served or made, where its trace is recorded.
 
-use super::{Begun, TARGET, begin};
+use super::{Begun, TARGET, begin, recorded};
 use crate::metrics::Metrics;
 use crate::status;
 use http::HeaderMap;
 use pin_project_lite::pin_project;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -82,6 +83,7 @@ impl Asked {
         }
     }
 
+    /// The call's span, within which it is made.
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }
@@ -124,6 +126,15 @@ impl Asked {
             }
         }
         answer.map(|body| TracedBody { body, asked })
+    }
+}
+
+/// The call that is being made goes to this process; the last that it goes to counts.
+pub(crate) fn asks(address: SocketAddr) {
+    if recorded() {
+        let span = Span::current();
+        span.record("server.address", address.ip().to_string());
+        span.record("server.port", address.port());
     }
 }
 
