@@ -64,7 +64,7 @@ def timely(name, pod, settings):
 def secret(variable):
     """Whether a variable's value is for few eyes. What names a file of it is not."""
     hush = re.search(r"SECRET|PASSWORD|TOKEN|KEY|DATABASE_URL|REDIS_URL", variable)
-    return bool(hush) and not re.search(r"_FILE$|^LARDER_TLS_KEY$", variable)
+    return bool(hush) and not re.search(r"_FILE$|^(LARDER_TLS|REDIS)_KEY$", variable)
 
 
 def told(name, container, settings):

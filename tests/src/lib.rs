@@ -10,6 +10,7 @@
 mod ask;
 pub mod binary;
 mod block;
+pub mod collector;
 pub mod command;
 pub mod deployed;
 pub mod metrics;

@@ -24,6 +24,7 @@ pub struct Setup {
     remote: String,
     database: Option<String>,
     args: Vec<String>,
+    env: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -36,6 +37,7 @@ impl Setup {
             remote,
             database: None,
             args: Vec::new(),
+            env: Vec::new(),
         }
     }
 
@@ -60,6 +62,12 @@ impl Setup {
     /// With these arguments besides.
     pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// With this variable in its environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((name, value.into()));
         self
     }
 
@@ -90,6 +98,8 @@ impl Setup {
             .args(&self.args)
             .folder(folder.path())
             .farewell(Signal::TERM, Duration::from_secs(40));
+        let env = self.env.into_iter();
+        let program = env.fold(program, |program, (name, value)| program.env(name, value));
         let process = program.spawn().context("starting larder up")?;
         Ok(Suite {
             process,

@@ -50,8 +50,10 @@ impl Settings {
             return Ok(());
         }
         let comments = Comments::new(client).crowd_followers(crowd_followers);
-        telemetry::init(&common.logging)?;
+        let telemetry = telemetry::init("larder-comments", &common.logging)?;
         let parts = Parts::of(&common, tls, GRPC_PORT, ADMIN_PORT)?;
-        Ok(larder_host::run(comments, parts, asked_to_end()).await?)
+        let ended = larder_host::run(comments, parts, asked_to_end()).await;
+        telemetry.end().await;
+        Ok(ended?)
     }
 }

@@ -2,18 +2,20 @@
 //!
 //! From the outside:
 //!
-//! 1. it is counted and timed, whatever becomes of it ([`metrics`]);
-//! 2. who asks too often is turned away ([`larder_limit`]), at no cost to what is within;
-//! 3. one whose head is too long is refused (`head`);
-//! 4. the body is waited for, where a slow one keeps nobody out (`arrival`);
-//! 5. a request too many at once is turned away (`admission`);
-//! 6. and none takes longer than its deadline (`deadline`).
+//! 1. if its trace is recorded, it has a span around it ([`traces`]);
+//! 2. it is counted and timed, whatever becomes of it ([`metrics`]);
+//! 3. who asks too often is turned away ([`larder_limit`]), at no cost to what is within;
+//! 4. one whose head is too long is refused (`head`);
+//! 5. the body is waited for, where a slow one keeps nobody out (`arrival`);
+//! 6. a request too many at once is turned away (`admission`);
+//! 7. and none takes longer than its deadline (`deadline`).
 //!
 //! Who asks is the [`Peer`] of the connection, or whom a trusted proxy there names.
 
 use crate::State;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
+use crate::traces;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -68,6 +70,7 @@ pub fn stack(
             Problem::from(told).into_response()
         }))
         .layer(from_fn_with_state(metrics.clone(), metrics::measure))
+        .layer(from_fn(traces::record))
 }
 
 fn peer(extensions: &Extensions) -> Option<IpAddr> {

@@ -14,6 +14,8 @@ pub mod conditional;
 pub mod console;
 pub mod contracts;
 pub mod document;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod headers;
 pub mod hooks;
 pub mod layers;
@@ -24,6 +26,7 @@ pub mod process;
 pub mod routes;
 mod serve;
 pub mod settings;
+pub mod traces;
 
 use axum::Router;
 use backends::Backends;

@@ -91,6 +91,7 @@ impl Histogram {
             bounds: &BOUNDS_SECONDS,
             counts: self.buckets.to_vec(),
             sum: Duration::from_micros(self.micros).as_secs_f64(),
+            exemplars: Vec::new(),
         }
     }
 }
@@ -134,7 +135,8 @@ pub async fn measure(
     response
 }
 
-fn word(method: &Method) -> &'static str {
+/// A method by its name, or by one for all that are unusual.
+pub(crate) fn word(method: &Method) -> &'static str {
     const USUAL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let usual = USUAL.into_iter().find(|usual| *usual == method.as_str());
     usual.unwrap_or(OTHER)

@@ -15,7 +15,7 @@ impl Settings {
             print!("{}", self.shown(HTTP_PORT, ADMIN_PORT));
             return Ok(());
         }
-        telemetry::init(&self.logging)?;
+        let telemetry = telemetry::init("larder-gateway", &self.logging)?;
         let parts = self.parts()?;
         let (http, admin) = self.listen.take(HTTP_PORT, ADMIN_PORT).await?;
         let ended = shutdown::requested();
@@ -29,6 +29,7 @@ impl Settings {
                 }
             })
             .await;
+        telemetry.end().await;
         Ok(())
     }
 }

@@ -248,9 +248,7 @@ impl Settings {
         let shown = self.certificates.show(shown);
         let shown = self.options.shown(shown, http);
         let shown = shown.line("embedded", word(format!("{:?}", self.embedded)));
-        (self.serving.show(shown))
-            .line("log-format", word(format!("{:?}", self.logging.log_format)))
-            .line("log", &self.logging.log)
+        self.logging.show(self.serving.show(shown))
     }
 }
 

@@ -27,13 +27,15 @@ impl Settings {
             print!("{}", common.shown(GRPC_PORT, ADMIN_PORT));
             return Ok(());
         }
-        telemetry::init(&common.logging)?;
+        let telemetry = telemetry::init("larder-profiles", &common.logging)?;
         let parts = Parts::of(
             &common,
             Tls::open(&common.certificates)?,
             GRPC_PORT,
             ADMIN_PORT,
         )?;
-        Ok(larder_host::run(Profiles, parts, asked_to_end()).await?)
+        let ended = larder_host::run(Profiles, parts, asked_to_end()).await;
+        telemetry.end().await;
+        Ok(ended?)
     }
 }

@@ -15,6 +15,8 @@
 
 pub mod caching;
 pub mod csv;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod model;
 pub mod process;
 pub mod recording;

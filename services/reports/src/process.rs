@@ -50,8 +50,10 @@ impl Settings {
             return Ok(());
         }
         let reports = Reports::new(client, warm_at);
-        telemetry::init(&common.logging)?;
+        let telemetry = telemetry::init("larder-reports", &common.logging)?;
         let parts = Parts::of(&common, tls, GRPC_PORT, ADMIN_PORT)?;
-        Ok(larder_host::run(reports, parts, asked_to_end()).await?)
+        let ended = larder_host::run(reports, parts, asked_to_end()).await;
+        telemetry.end().await;
+        Ok(ended?)
     }
 }

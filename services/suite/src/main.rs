@@ -88,14 +88,18 @@ fn run() -> anyhow::Result<()> {
         print!("{settings}");
         return Ok(());
     }
-    if let Some(logging) = command.logging() {
-        telemetry::init(logging)?;
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     runtime.context("starting the threads")?.block_on(async {
-        match command {
+        let telemetry = match &command {
+            Command::Up(settings) => Some(telemetry::init("larder", &settings.logging)?),
+            command => {
+                command.logging().map(telemetry::log).transpose()?;
+                None
+            }
+        };
+        let ended = match command {
             Command::Up(settings) => up::run(settings).await,
             Command::Load(settings) => load::run(settings).await,
             Command::Bench(settings) => bench::run(settings).await,
@@ -105,7 +109,11 @@ fn run() -> anyhow::Result<()> {
             Command::Serve(settings) => serve::run(settings).await,
             Command::Migrate(settings) => migrate::run(settings).await,
             Command::Healthcheck(settings) => healthcheck::run(settings).await,
+        };
+        if let Some(telemetry) = telemetry {
+            telemetry.end().await;
         }
+        ended
     })
 }
 

@@ -70,14 +70,10 @@ impl Settings {
         let shown = self
             .gateway
             .shown(shown, (Ipv4Addr::LOCALHOST, port).into());
-        (self.serving.show(shown))
+        let shown = (self.serving.show(shown))
             .line("compare-per-second", self.upkeep.compare_per_second)
-            .line("warm-seconds", self.upkeep.warm_seconds)
-            .line(
-                "log-format",
-                format!("{:?}", self.logging.log_format).to_lowercase(),
-            )
-            .line("log", &self.logging.log)
+            .line("warm-seconds", self.upkeep.warm_seconds);
+        self.logging.show(shown)
     }
 }
 

@@ -13,11 +13,13 @@ use crate::read::{Answer, Error, Freshness, Origin, Read};
 use crate::snapshot::Token;
 use crate::source::Source;
 use crate::stats::{Miss, Outcome, Stats};
+use crate::trace;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// How often a read may find that what it waited for began before its call; then it loads alone.
 const ATTEMPTS: usize = 3;
@@ -71,7 +73,10 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         let look = self.look(key, read);
         self.0.asked(key, look.entry());
         match look {
-            Look::Hit(answer) => Ok(answer),
+            Look::Hit(answer) => {
+                trace::hit(&self.0.name, &answer.origin);
+                Ok(answer)
+            }
             // Boxed, so that a hit does not carry the frame of a miss.
             Look::Soft(copy) => {
                 self.clone()
@@ -93,6 +98,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         match self.look(key, read) {
             Look::Hit(answer) => {
                 self.0.asked(key, Some(&answer.entry));
+                trace::hit(&self.0.name, &answer.origin);
                 Some(answer)
             }
             Look::Soft(_) | Look::Miss(_) => None,
@@ -388,6 +394,16 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         read: &Read,
         call: Terms,
     ) -> Vec<Result<Answer<V>, Error>> {
+        let span = trace::read(&self.0.name, keys.len());
+        self.fetch_within(keys, read, call).instrument(span).await
+    }
+
+    async fn fetch_within(
+        &self,
+        keys: Arc<[K]>,
+        read: &Read,
+        call: Terms,
+    ) -> Vec<Result<Answer<V>, Error>> {
         let mut answers: Vec<Option<Result<Answer<V>, Error>>> =
             keys.iter().map(|_| None).collect();
         for attempt in 1..=ATTEMPTS {
@@ -405,10 +421,17 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                 began: self.0.now(),
                 ..call.clone()
             };
-            let begin = |mine| Fill::new(self.0.clone(), mine, terms.clone()).run();
+            // Its steps are its beginner's, whoever drives it.
+            let begin = |mine| {
+                let fill = Fill::new(self.0.clone(), mine, terms.clone());
+                fill.run().instrument(trace::current())
+            };
             // A reader's flight may be waiting for this very writer, who holds the lock.
             let alone = attempt == ATTEMPTS || call.stored || !self.0.source().core.tiers.remote();
             let boarding = self.0.flights.board(&wanted, &terms, alone, begin);
+            for (flight, led) in &boarding.flights {
+                trace::boarded(&flight.span, *led);
+            }
             if self.0.policy.finish_loads {
                 self.finish(&boarding);
             }
@@ -430,6 +453,9 @@ impl<K: Key, V: Value> Keyspace<K, V> {
                     counts: !call.stored,
                 };
                 answers[place] = self.judge(landing, ride, read, &keys[place], now);
+                if let Some(answer) = &answers[place] {
+                    trace::answered(answer, *led);
+                }
             }
         }
         let missing = || {

@@ -8,6 +8,7 @@ use crate::feed::Written;
 use crate::hint::{Hint, Pushed};
 use crate::parcel::Parcel;
 use crate::snapshot::Token;
+use crate::trace::Place;
 use allocation_counter::measure;
 use proptest::prelude::*;
 
@@ -127,9 +128,10 @@ fn hints() -> impl Strategy<Value = Hint> {
         tag_lists(),
         pushed,
         any::<(u64, u64, u64, u64, bool)>(),
+        any::<Option<([u8; 16], [u8; 8])>>(),
     );
     parts.prop_map(
-        |(label, tags, pushed, (source, sender, sent_micros, xid, journalled))| Hint {
+        |(label, tags, pushed, (source, sender, sent_micros, xid, journalled), place)| Hint {
             source,
             sender,
             sent_micros,
@@ -140,6 +142,7 @@ fn hints() -> impl Strategy<Value = Hint> {
             },
             journalled,
             pushed,
+            place: place.map(|(trace, span)| Place { trace, span }),
         },
     )
 }

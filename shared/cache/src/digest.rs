@@ -69,6 +69,17 @@ pub enum Hinted {
     Foreign,
 }
 
+impl Hinted {
+    /// The word for it in traces.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Applied | Self::Overflowed => "applied",
+            Self::Known => "known",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
 /// A value from elsewhere passed the test.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admission {

@@ -21,12 +21,14 @@ use crate::load::{self, Ask, Loaded, Proof};
 use crate::read::{Error, Origin};
 use crate::remote::{self, Item, Remote as _};
 use crate::stats::Miss;
+use crate::trace;
 use crate::watch::What;
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// How long a flight waits before it looks again whether another process has stored its keys.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
@@ -237,6 +239,7 @@ impl<K: Key, V: Value> Fill<K, V> {
             if self.open().is_empty() || Instant::now() >= give_up {
                 return;
             }
+            trace::waits_for_a_process();
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
@@ -313,9 +316,14 @@ impl<K: Key, V: Value> Fill<K, V> {
         // Before the source is read: what moves from here on moves the entry.
         let captured = source.digest.captured();
         let asked_at = keyspace.now();
+        let span = trace::span!(
+            "cache load",
+            cache.keyspace = &**name,
+            cache.keys = keys.len()
+        );
         let began = Instant::now();
         let loaded = tokio::select! {
-            loaded = keyspace.call_loader(keys, &ask) => loaded,
+            loaded = keyspace.call_loader(keys, &ask).instrument(span) => loaded,
             () = away => {
                 keyspace.counters.loaded(began.elapsed(), true);
                 return Err(unavailable("it was found to be away"));
@@ -323,6 +331,9 @@ impl<K: Key, V: Value> Fill<K, V> {
         };
         let (took, failed) = (began.elapsed(), loaded.is_err());
         keyspace.counters.loaded(took, failed);
+        if let Some(place) = (source.core.tracing.current)() {
+            keyspace.counters.traced(took, place.trace);
+        }
         keyspace.tell_watchers(|| What::loaded::<K, V>(keys, took, failed));
         match &loaded {
             Err(error) if error.is_unavailable() => source.is_away(),

@@ -12,6 +12,7 @@ use crate::clock::Stamp;
 use crate::entry::Entry;
 use crate::read::{Error, Origin};
 use crate::snapshot::Token;
+use crate::trace;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tracing::Span;
 
 /// What a flight promises to those it was begun for.
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ pub(crate) type Landings<V> = Arc<[Result<Landing<V>, Error>]>;
 
 pub(crate) struct Flight<V> {
     pub(crate) terms: Terms,
+    /// What its beginner recorded of it, if anything.
+    pub(crate) span: Span,
     landings: Shared<BoxFuture<'static, Landings<V>>>,
 }
 
@@ -177,6 +181,7 @@ where
             let landings = landings.boxed().shared();
             let flight = Arc::new(Flight {
                 terms: terms.clone(),
+                span: trace::current(),
                 landings,
             });
             if !alone {

@@ -2,9 +2,13 @@
 
 use crate::codec::{self, SealKey, Sealed};
 use crate::feed::Written;
+use crate::trace::Place;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 const FORMAT: u8 = 1;
+/// The same, and behind it the place of its write in a recorded trace: 24 bytes. A process that does
+/// not know it yet passes it over, and hears of the write with its next round.
+const TRACED: u8 = 2;
 /// Values that one hint may carry.
 pub(crate) const MOST_PUSHED: usize = 64;
 /// A hint larger than this is not read.
@@ -25,6 +29,8 @@ pub(crate) struct Hint {
     pub(crate) journalled: bool,
     /// Small values that were written, judged like any from the remote tier.
     pub(crate) pushed: Vec<Pushed>,
+    /// Where in a recorded trace it was sent, if in one.
+    pub(crate) place: Option<Place>,
 }
 
 /// A value that travels with its hint.
@@ -39,7 +45,7 @@ pub(crate) struct Pushed {
 impl Hint {
     pub(crate) fn encode(&self, channel: &str, key: Option<&SealKey>) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + 8 * self.written.tags.len());
-        out.put_u8(FORMAT);
+        out.put_u8(if self.place.is_some() { TRACED } else { FORMAT });
         out.put_u8(u8::from(self.journalled));
         out.put_u64(self.source);
         out.put_u64(self.sender);
@@ -53,6 +59,10 @@ impl Hint {
             codec::put_bytes(&mut out, pushed.key.as_bytes());
             codec::put_bytes(&mut out, &pushed.parcel);
         }
+        if let Some(place) = self.place {
+            out.put_slice(&place.trace);
+            out.put_slice(&place.span);
+        }
         codec::seal(&mut out, channel, key);
         out.freeze()
     }
@@ -62,9 +72,7 @@ impl Hint {
             return None;
         }
         let mut from = codec::unseal(message, Sealed::Hint, channel, key)?;
-        if codec::byte(&mut from)? != FORMAT {
-            return None;
-        }
+        let format = codec::byte(&mut from).filter(|format| [FORMAT, TRACED].contains(format))?;
         let journalled = codec::byte(&mut from)? == 1;
         let source = codec::fixed(&mut from)?;
         let sender = codec::fixed(&mut from)?;
@@ -76,6 +84,10 @@ impl Hint {
         let pushed = (0..count)
             .map(|_| Pushed::decode(&mut from))
             .collect::<Option<_>>()?;
+        let place = match format {
+            TRACED => Some(place(&mut from)?),
+            _ => None,
+        };
         let written = Written { epoch, xid, tags };
         let hint = Self {
             source,
@@ -84,9 +96,20 @@ impl Hint {
             written,
             journalled,
             pushed,
+            place,
         };
         (!from.has_remaining()).then_some(hint)
     }
+}
+
+fn place(from: &mut Bytes) -> Option<Place> {
+    let mut place = Place {
+        trace: [0; 16],
+        span: [0; 8],
+    };
+    from.try_copy_to_slice(&mut place.trace).ok()?;
+    from.try_copy_to_slice(&mut place.span).ok()?;
+    Some(place)
 }
 
 impl Pushed {
@@ -112,6 +135,7 @@ mod tests {
         fn a_hint_reads_back_on_its_own_channel_only(
             tags in proptest::collection::vec(any::<u64>(), 0..6),
             numbers in any::<(u64, u64, u64, u32, u64, bool)>(),
+            place in any::<Option<([u8; 16], [u8; 8])>>(),
             key in "\\PC{0,8}",
         ) {
             let (source, sent_micros, system, timeline, xid, journalled) = numbers;
@@ -119,7 +143,8 @@ mod tests {
             let written = Written { epoch: Epoch { system, timeline }, xid, tags };
             let parcel = Bytes::from_static(b"parcel");
             let pushed = vec![Pushed { keyspace: "profiles".into(), key, parcel }];
-            let hint = Hint { source, sender: 7, sent_micros, written, journalled, pushed };
+            let place = place.map(|(trace, span)| Place { trace, span });
+            let hint = Hint { source, sender: 7, sent_micros, written, journalled, pushed, place };
             let message = hint.encode("c", None);
             prop_assert_eq!(Hint::decode(message.clone(), "d", None), None);
             prop_assert_eq!(Hint::decode(message, "c", None), Some(hint));

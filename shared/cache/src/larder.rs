@@ -7,6 +7,7 @@ use crate::remote::Remote;
 use crate::remote::guard::{Guard, Limits};
 use crate::source::SourceBuilder;
 use crate::tiers::Tiers;
+use crate::trace::Tracing;
 use crate::watch::{Events, Watcher};
 use std::future::Future;
 use std::hash::{BuildHasher as _, Hash};
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) seal: Option<SealKey>,
     pub(crate) tiers: Tiers,
+    pub(crate) tracing: Tracing,
     /// A random number that tells this process's hints from others'.
     pub(crate) id: u64,
     namespace: String,
@@ -47,6 +49,7 @@ pub struct Builder {
     clock: Clock,
     seal: Option<SealKey>,
     tiers: Tiers,
+    tracing: Tracing,
     namespace: String,
 }
 
@@ -59,6 +62,7 @@ impl Larder {
             clock: Clock::machine(),
             seal: None,
             tiers: Tiers::default(),
+            tracing: Tracing::default(),
             namespace: "larder".into(),
         }
     }
@@ -147,6 +151,12 @@ impl Builder {
         self
     }
 
+    /// Who knows where in a trace the process is, so that hints say it; by default nobody.
+    pub fn tracing(mut self, tracing: Tracing) -> Self {
+        self.tracing = tracing;
+        self
+    }
+
     /// What all names in the remote tier begin with, `larder` by default: two clusters can share
     /// one remote tier.
     pub fn namespace(mut self, namespace: &str) -> Self {
@@ -161,6 +171,7 @@ impl Builder {
             clock: self.clock,
             seal: self.seal,
             tiers: self.tiers,
+            tracing: self.tracing,
             id: random(),
             drawn: AtomicU64::new(0),
             seed: std::hash::RandomState::new(),

@@ -170,6 +170,8 @@ mod entry;
 pub mod feed;
 mod fill;
 mod flight;
+#[doc(hidden)]
+pub mod fuzzed;
 mod held;
 mod hint;
 pub mod inspect;
@@ -192,6 +194,7 @@ pub mod source;
 pub mod stats;
 mod tell;
 mod tiers;
+pub mod trace;
 pub mod watch;
 mod write;
 mod writers;

@@ -84,6 +84,18 @@ pub enum Origin {
     Stale,
 }
 
+impl Origin {
+    /// The word for it in traces and metadata.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::L1 => "l1",
+            Self::L2 => "l2",
+            Self::Source => "db",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// An answer: it shares the cached entry, so holding one copies nothing.
 pub struct Answer<V> {
     pub(crate) entry: Arc<Entry<V>>,

@@ -54,6 +54,19 @@ pub enum Error {
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
+impl Error {
+    /// The word for it in traces.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Timeout(_) => "timeout",
+            Self::BreakerOpen => "breaker_open",
+            Self::Full(_) => "full",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Opens the remote tier at an address; nothing need be there yet. Must be called on a tokio
 /// runtime.
 ///
@@ -95,6 +108,16 @@ pub fn open_trusting(url: &str, trust: &Trust) -> Result<Arc<dyn Remote>, Error>
         }
         _ => Err(Error::Address(UNDERSTOOD.to_owned())),
     }
+}
+
+/// What an address is called in logs, or what is wrong with it: see [`crate::fuzzed`].
+pub(crate) fn named(url: &str) -> String {
+    redis::named(url)
+}
+
+/// Reads what a node of a cluster says of its slots: see [`crate::fuzzed`].
+pub(crate) fn slots(bytes: &[u8]) {
+    redis::slots(bytes);
 }
 
 const UNDERSTOOD: &str = "hub:, redis://host:port, redis-sentinel://host:port,…/name and \

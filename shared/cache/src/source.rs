@@ -15,6 +15,7 @@ use crate::remote::{Event, Remote as _};
 use crate::snapshot::{Epoch, Token};
 use crate::stats::{Propagation, SourceCounters, SourceStats};
 use crate::tell::AnyKeyspace;
+use crate::trace;
 use crate::watch::{Mover, What};
 use crate::writers::Writers;
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Instrument as _;
 
 /// How often a process asks the feed for the round since.
 pub const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -301,10 +303,16 @@ impl Source {
     }
 
     pub(crate) async fn publish(&self, written: Written, journalled: bool, pushed: Vec<Pushed>) {
-        let inner = &self.0;
-        if !inner.core.tiers.remote() {
+        if !self.0.core.tiers.remote() {
             return;
         }
+        let span = trace::sent(&self.0.name, written.tags.len());
+        let sending = self.send(written, journalled, pushed);
+        sending.instrument(span).await;
+    }
+
+    async fn send(&self, written: Written, journalled: bool, pushed: Vec<Pushed>) {
+        let inner = &self.0;
         let hint = Hint {
             source: inner.hash,
             sender: inner.core.id,
@@ -312,6 +320,7 @@ impl Source {
             written,
             journalled,
             pushed,
+            place: (inner.core.tracing.current)(),
         };
         let message = hint.encode(&inner.channel, inner.core.seal.as_ref());
         if inner
@@ -389,6 +398,8 @@ impl Source {
         if hint.sender == inner.core.id {
             return;
         }
+        let span = trace::heard(&inner.core.tracing, &inner.name, &hint);
+        let _within = span.enter();
         if hint.journalled {
             self.heed_written(&hint);
         } else if inner.feed.is_none() {
@@ -407,7 +418,9 @@ impl Source {
 
     fn heed_written(&self, hint: &Hint) {
         let (inner, counters) = (&self.0, &self.0.counters);
-        match inner.digest.apply_hint(&hint.written) {
+        let hinted = inner.digest.apply_hint(&hint.written);
+        trace::heeded(hinted.word());
+        match hinted {
             Hinted::Applied | Hinted::Overflowed => {
                 SourceCounters::add(&counters.hints_applied, 1);
                 SourceCounters::add(&counters.moved_hint, hint.written.tags.len());

@@ -1,7 +1,8 @@
 //! Counters: striped atomics, written on the hot path and read by whoever exports them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// How a read ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,7 +161,29 @@ struct Stripe {
 
 /// The counters of one keyspace.
 #[derive(Default)]
-pub(crate) struct Counters([Stripe; STRIPES]);
+pub(crate) struct Counters([Stripe; STRIPES], Exemplars);
+
+/// A load whose trace is recorded.
+#[derive(Clone, Debug)]
+pub struct Exemplar {
+    /// How long it took.
+    pub took: Duration,
+    /// Its trace's id.
+    pub trace: [u8; 16],
+    /// When it ended.
+    pub at: SystemTime,
+}
+
+/// The newest of each bucket.
+#[derive(Default)]
+struct Exemplars(Mutex<[Option<Exemplar>; LOAD_BUCKETS.len() + 1]>);
+
+impl Exemplars {
+    fn read(&self) -> Vec<Exemplar> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().flatten().cloned().collect()
+    }
+}
 
 thread_local! {
     static STRIPE: usize = {
@@ -189,14 +212,19 @@ impl Counters {
 
     pub(crate) fn loaded(&self, took: Duration, failed: bool) {
         let stripe = self.stripe();
-        let seconds = took.as_secs_f64();
-        let bucket = LOAD_BUCKETS.iter().position(|&bound| seconds <= bound);
-        add(&stripe.loads[bucket.unwrap_or(LOAD_BUCKETS.len())], 1);
+        add(&stripe.loads[bucket(took)], 1);
         add(
             &stripe.load_nanos,
             u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
         );
         add(&stripe.load_errors, u64::from(failed));
+    }
+
+    /// The load that was counted last was part of this trace.
+    pub(crate) fn traced(&self, took: Duration, trace: [u8; 16]) {
+        let at = SystemTime::now();
+        let mut known = self.1.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known[bucket(took)] = Some(Exemplar { took, trace, at });
     }
 
     #[inline]
@@ -221,10 +249,18 @@ impl Counters {
             load_buckets: std::array::from_fn(|index| self.sum(|stripe| &stripe.loads[index])),
             load_time: Duration::from_nanos(self.sum(|stripe| &stripe.load_nanos)),
             load_errors: self.sum(|stripe| &stripe.load_errors),
+            load_exemplars: self.1.read(),
             entries: 0,
             bytes: 0,
         }
     }
+}
+
+/// In which of the buckets a load of this length is.
+fn bucket(took: Duration) -> usize {
+    let seconds = took.as_secs_f64();
+    let bucket = LOAD_BUCKETS.iter().position(|&bound| seconds <= bound);
+    bucket.unwrap_or(LOAD_BUCKETS.len())
 }
 
 #[inline]
@@ -246,6 +282,8 @@ pub struct Stats {
     pub load_time: Duration,
     /// How many of them failed.
     pub load_errors: u64,
+    /// Some loads whose traces are recorded: the newest of each bucket.
+    pub load_exemplars: Vec<Exemplar>,
     /// Entries in memory, roughly: the local tier settles its books in batches.
     pub entries: u64,
     /// Their weight in bytes, as roughly.

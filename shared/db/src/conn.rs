@@ -1,7 +1,7 @@
 //! One borrowed connection, and the rule for when it may be lent again.
 
 use crate::row::Inner;
-use crate::{Error, Row, Value, value};
+use crate::{Error, Row, Value, trace, value};
 use futures_util::FutureExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, SqlStr, Sqlite};
@@ -23,16 +23,18 @@ enum Link {
 
 /// Runs one step on the connection: bounded, and marked as underway until it has ended.
 macro_rules! step {
-    ($self:ident, $doing:literal, $sqlite:ident => $on_sqlite:expr, $postgres:ident => $on_postgres:expr) => {{
+    ($self:ident, $sql:ident, $doing:literal, $sqlite:ident => $on_sqlite:expr, $postgres:ident => $on_postgres:expr) => {{
+        let span = trace::statement($self.is_postgres(), $sql.as_str());
         let link = $self.link.as_mut().ok_or(Error::Ended)?;
         $self.underway = true;
-        let ended = tokio::time::timeout($self.limit, async {
+        let step = async {
             match link {
                 Link::Sqlite($sqlite) => $on_sqlite,
                 Link::Postgres($postgres) => $on_postgres,
             }
-        })
-        .await;
+        };
+        let step = trace::watched(step, span);
+        let ended = tokio::time::timeout($self.limit, step).await;
         match ended {
             Ok(ended) => {
                 $self.underway = false;
@@ -72,7 +74,7 @@ impl Conn {
         sql: SqlStr,
         args: &[Value<'_>],
     ) -> Result<Vec<Row>, Error> {
-        step!(self, "reading",
+        step!(self, sql, "reading",
             conn => {
                 let args = value::for_sqlite(args).map_err(sqlx::Error::Encode)?;
                 let rows = sqlx::query_with(sql, args).fetch_all(&mut **conn).await?;
@@ -87,7 +89,7 @@ impl Conn {
     }
 
     pub(crate) async fn execute(&mut self, sql: SqlStr, args: &[Value<'_>]) -> Result<u64, Error> {
-        step!(self, "executing",
+        step!(self, sql, "executing",
             conn => {
                 let args = value::for_sqlite(args).map_err(sqlx::Error::Encode)?;
                 Ok(sqlx::query_with(sql, args).execute(&mut **conn).await?.rows_affected())
@@ -104,7 +106,7 @@ impl Conn {
         sql: SqlStr,
         arrays: sqlx::postgres::PgArguments,
     ) -> Result<u64, Error> {
-        step!(self, "inserting",
+        step!(self, sql, "inserting",
             _conn => Err(Error::Refused("SQLite has no arrays".into())),
             conn => Ok(sqlx::query_with(sql, arrays).execute(&mut **conn).await?.rows_affected())
         )
@@ -113,7 +115,7 @@ impl Conn {
     /// Runs statements that take no arguments, with one trip to the server, and gives the rows of
     /// all of them.
     pub(crate) async fn fetch_script(&mut self, sql: SqlStr) -> Result<Vec<Row>, Error> {
-        step!(self, "executing",
+        step!(self, sql, "executing",
             conn => {
                 let rows = sqlx::raw_sql(sql).fetch_all(&mut **conn).await?;
                 Ok(rows.into_iter().map(|row| Row::new(Inner::Sqlite(row))).collect())

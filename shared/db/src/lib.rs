@@ -38,6 +38,7 @@ mod migrate;
 mod pools;
 mod row;
 mod schema;
+mod trace;
 mod tx;
 mod value;
 

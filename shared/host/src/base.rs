@@ -6,6 +6,7 @@ use crate::parts::Parts;
 use crate::place::database_url;
 use crate::service::{Migrations, Service};
 use http::HeaderMap;
+use larder::trace::{Place, Tracing};
 use larder::{Freshness, Larder, Read, SealKey, Source};
 use larder_db::{Database, Schema};
 use larder_journal::Journal;
@@ -60,6 +61,7 @@ impl Opening {
     pub fn of(parts: &Parts) -> Self {
         let larder = Larder::builder(parts.remote.clone())
             .namespace(&parts.namespace)
+            .tracing(tracing())
             .tiers(parts.tiers);
         let sealed = |larder: larder::Builder, key: &SealKey| larder.seal(key.clone());
         let larder = match &parts.seal {
@@ -117,6 +119,21 @@ impl Opening {
             Migrate::Wait => Journal::find(database, watches, settings).await,
         };
         Ok((journal.map_err(failed)?, schema))
+    }
+}
+
+/// The runtime knows where in a trace the process is, and the cache says it in its hints.
+fn tracing() -> Tracing {
+    Tracing {
+        current: || {
+            let place = larder_runtime::trace::current()?;
+            let larder_runtime::trace::Place { trace, span } = place;
+            Some(Place { trace, span })
+        },
+        follow: |evicted, Place { trace, span }| {
+            let cause = larder_runtime::trace::Place { trace, span };
+            larder_runtime::trace::follow(evicted, cause)
+        },
     }
 }
 

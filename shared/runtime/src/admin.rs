@@ -5,16 +5,18 @@ use crate::bounds::Bounds;
 use crate::exposition::Page;
 use crate::incoming::Incoming;
 use crate::listen;
+use crate::metrics::MADE;
 use crate::places::{self, Places};
 use crate::process;
 use crate::readiness::Readiness;
 use crate::server;
 use crate::tasks::Tasks;
+use crate::telemetry::{self, Reporter};
 use crate::tls::{Purpose, Tls};
 use crate::transport::{Spoken, Transport};
 use axum::Router;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -22,11 +24,19 @@ use hyper::body::Incoming as Received;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower::{Service, ServiceBuilder};
+
+/// How long the last report may take.
+const LAST_REPORT: Duration = Duration::from_secs(1);
+
+/// What asks for exemplars.
+const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// What `/metrics` is made of: each adds what it counts.
 type Collector = Box<dyn Fn(&mut Page) + Send + Sync>;
@@ -65,6 +75,7 @@ impl Admin {
                     move |page| readiness.measure(page)
                 }),
                 Box::new(process::measure),
+                Box::new(|page| MADE.measure(page)),
             ],
             more: Router::new(),
             grpc: Router::new(),
@@ -167,7 +178,13 @@ impl Admin {
         let routes = Router::new()
             .route("/live", get(async || "live\n"))
             .route("/ready", get(async move || ready(&readiness)))
-            .route("/metrics", get(async move || metrics(&collectors)))
+            .route(
+                "/metrics",
+                get({
+                    let collectors = collectors.clone();
+                    async move |headers: HeaderMap| metrics(&collectors, &headers)
+                }),
+            )
             .merge(self.more)
             .merge(grpc);
         let service = ServiceBuilder::new()
@@ -175,6 +192,13 @@ impl Admin {
                 request.map(axum::body::Body::new)
             })
             .service(routes);
+        if let (Some(reporter), Ok(address)) = (telemetry::reporter(), self.listener.local_addr()) {
+            let (collectors, stopping) = (collectors.clone(), tasks.stopping().clone());
+            tasks.spawn(
+                "send metrics",
+                report(reporter, collectors, address, stopping),
+            );
+        }
         let stopping = tasks.stopping().clone();
         let mut incoming = Incoming::plain(self.listener, &own, &self.bounds).guarded(
             Purpose::Admin,
@@ -200,13 +224,44 @@ fn ready(readiness: &Readiness) -> impl IntoResponse + use<> {
     }
 }
 
-fn metrics(collectors: &[Collector]) -> impl IntoResponse + use<> {
-    let mut page = Page::default();
-    for collect in collectors {
-        collect(&mut page);
+/// Sends what `/metrics` tells, again and again, and once more at the end.
+async fn report(
+    reporter: &'static Reporter,
+    collectors: Arc<[Collector]>,
+    address: SocketAddr,
+    stopping: CancellationToken,
+) {
+    let instance = address.to_string();
+    loop {
+        let pause = tokio::time::sleep(reporter.interval());
+        let goes_on = stopping.run_until_cancelled(pause).await.is_some();
+        let sent = reporter.send(page(&collectors), &instance);
+        if !goes_on {
+            _ = tokio::time::timeout(LAST_REPORT, sent).await;
+            return;
+        }
+        stopping.run_until_cancelled(sent).await;
     }
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        page.text(),
-    )
+}
+
+fn page(collectors: &[Collector]) -> Page {
+    Page::of(|page| collectors.iter().for_each(|collect| collect(page)))
+}
+
+/// Exemplars are told to those only who ask for the format that has them.
+fn metrics(collectors: &[Collector], headers: &HeaderMap) -> impl IntoResponse + use<> {
+    let accepted = headers
+        .get(ACCEPT)
+        .and_then(|accepted| accepted.to_str().ok());
+    let (kind, text) = match accepted.is_some_and(|accepted| accepted.contains(OPEN_METRICS)) {
+        true => (
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            page(collectors).open_metrics(),
+        ),
+        false => (
+            "text/plain; version=0.0.4; charset=utf-8",
+            page(collectors).text(),
+        ),
+    };
+    ([(CONTENT_TYPE, kind)], text)
 }

@@ -25,10 +25,12 @@ mod resolve;
 
 pub use resolve::{Resolve, System};
 
+use crate::metrics::MADE;
 use crate::tasks::Tasks;
 use crate::tls::{self, Dial, Tls};
 use crate::token::Token;
-use crate::{deadline, status};
+use crate::trace::Asked;
+use crate::{deadline, status, trace};
 use failure::Failure;
 use http::header::AUTHORIZATION;
 use kept::Kept;
@@ -51,6 +53,7 @@ use tokio_util::sync::DropGuard;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
+use tracing::Instrument as _;
 
 /// How often a call is made that nobody begins to work on.
 const ATTEMPTS: usize = 3;
@@ -355,7 +358,23 @@ impl Service<http::Request<Body>> for Client {
             request.headers_mut().insert(AUTHORIZATION, token);
         }
         let (way, limits, only) = (self.way.clone(), self.limits, self.only.clone());
-        Box::pin(async move { Ok(way.call(request, limits, only.as_deref()).await) })
+        let path = request.uri().path();
+        let asked = trace::recorded().then(|| Asked::made(path.trim_start_matches('/')));
+        trace::inject(asked.as_ref().map(Asked::span), request.headers_mut());
+        let counted = MADE.begin(request.uri().path());
+        let Some(asked) = asked else {
+            return Box::pin(async move {
+                let answer = way.call(request, limits, only.as_deref()).await;
+                Ok(counted.around(answer).map(Body::new))
+            });
+        };
+        let span = asked.span().clone();
+        let called = async move {
+            let answer = way.call(request, limits, only.as_deref()).await;
+            let answer = counted.around(answer);
+            Ok(Asked::around(Some(asked), answer).map(Body::new))
+        };
+        Box::pin(called.instrument(span))
     }
 }
 

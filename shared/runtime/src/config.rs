@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod address;
 mod connecting;
+mod exporting;
 mod guarding;
 mod limiting;
 mod migrating;
@@ -22,6 +23,7 @@ mod sealing;
 
 pub use address::{Address, Secret};
 pub use connecting::Connecting;
+pub use exporting::{Exporting, Protocol, Sampler};
 pub use guarding::{Certificates, Guarding, Name, NotName, Operators};
 pub use limiting::{Away, Limiting, Trusted};
 pub use migrating::{Migrate, Migrating};
@@ -226,6 +228,19 @@ pub struct Logging {
     /// Which lines are logged: `info,larder=debug`.
     #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
+    /// Where traces and metrics are sent.
+    #[command(flatten)]
+    pub exporting: Exporting,
+}
+
+impl Logging {
+    /// Adds its settings to what is printed.
+    pub fn show(&self, shown: Shown) -> Shown {
+        let shown = shown
+            .line("log-format", word(self.log_format))
+            .line("log", &self.log);
+        self.exporting.show(shown)
+    }
 }
 
 /// How log lines look.
@@ -312,10 +327,8 @@ impl Common {
             .line("warm-seconds", self.upkeep.warm_seconds);
         let shown = self.certificates.show(shown);
         let shown = self.operators.show(self.guarding.show(shown));
-        self.sealing
-            .show(self.limiting.show(shown))
-            .line("log-format", word(self.logging.log_format))
-            .line("log", &self.logging.log)
+        self.logging
+            .show(self.sealing.show(self.limiting.show(shown)))
     }
 }
 

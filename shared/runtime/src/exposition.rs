@@ -4,6 +4,8 @@
 //! [`Metric`] is a constant beside whoever counts, with the sentence that explains it.
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A metric: its name as Prometheus knows it, whose suffix is the unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +103,26 @@ pub struct Sizes {
     pub counts: Vec<u64>,
     /// All of them together.
     pub sum: f64,
+    /// Some that are known by their traces, at most one of each bucket.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// One of those that were counted, whose trace was recorded.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Exemplar {
+    /// How large it was.
+    pub size: f64,
+    /// Its trace.
+    pub trace: [u8; 16],
+    /// When it was counted.
+    pub at: SystemTime,
+}
+
+/// How a page is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Format {
+    Prometheus,
+    OpenMetrics,
 }
 
 impl Page {
@@ -148,13 +170,31 @@ impl Page {
 
     /// As Prometheus reads it, in the text format 0.0.4.
     pub fn text(&self) -> String {
+        self.write(Format::Prometheus)
+    }
+
+    /// The same as OpenMetrics 1.0, with exemplars.
+    pub fn open_metrics(&self) -> String {
+        self.write(Format::OpenMetrics) + "# EOF\n"
+    }
+
+    fn write(&self, format: Format) -> String {
         let mut text = String::with_capacity(4096);
         for Family { metric, samples } in &self.0 {
             let (name, kind) = (metric.name, metric.kind.name());
+            // A counter's family has its name without the end.
+            let family = match format {
+                Format::OpenMetrics => name.strip_suffix("_total").unwrap_or(name),
+                Format::Prometheus => name,
+            };
             // Writing to a string never fails.
-            _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help);
+            _ = writeln!(
+                text,
+                "# HELP {family} {}\n# TYPE {family} {kind}",
+                metric.help
+            );
             for sample in samples {
-                sample.write(name, &mut text);
+                sample.write(name, format, &mut text);
             }
         }
         text
@@ -162,27 +202,80 @@ impl Page {
 }
 
 impl Sample {
-    fn write(&self, name: &str, text: &mut String) {
+    fn write(&self, name: &str, format: Format, text: &mut String) {
         let sizes = match &self.value {
             Value::Number(number) => return line(text, name, "", &self.labels, None, *number),
             Value::Sizes(sizes) => sizes,
         };
-        let bounds = sizes.bounds.iter().map(f64::to_string);
-        let bounds = bounds.chain(["+Inf".to_owned()]);
-        let mut total = 0;
+        let bounds = sizes.bounds.iter().copied().chain([f64::INFINITY]);
+        let (mut total, mut below) = (0, f64::NEG_INFINITY);
         for (count, bound) in sizes.counts.iter().zip(bounds) {
             total += count;
+            let written = match format {
+                _ if bound.is_infinite() => "+Inf".to_owned(),
+                Format::Prometheus => bound.to_string(),
+                Format::OpenMetrics => format!("{bound:?}"),
+            };
             line(
                 text,
                 name,
                 "_bucket",
                 &self.labels,
-                Some(&bound),
+                Some(&written),
                 total as f64,
             );
+            let mut known = sizes.exemplars.iter();
+            if format == Format::OpenMetrics
+                && let Some(one) = known.find(|one| one.size > below && one.size <= bound)
+            {
+                one.write(text);
+            }
+            below = bound;
         }
         line(text, name, "_sum", &self.labels, None, sizes.sum);
         line(text, name, "_count", &self.labels, None, total as f64);
+    }
+}
+
+impl Exemplar {
+    /// Behind the line of its bucket, which ends with it.
+    fn write(&self, text: &mut String) {
+        let place = text.trim_end_matches('\n').len();
+        text.truncate(place);
+        let at = self.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        _ = write!(text, " # {{trace_id=\"");
+        for byte in self.trace {
+            _ = write!(text, "{byte:02x}");
+        }
+        _ = writeln!(text, "\"}} {} {:.3}", self.size, at.as_secs_f64());
+    }
+}
+
+/// The newest that is known by its trace, of each of so many buckets. One that is not recorded
+/// never comes here.
+#[derive(Debug)]
+pub struct Exemplars<const N: usize>(Mutex<[Option<Exemplar>; N]>);
+
+impl<const N: usize> Default for Exemplars<N> {
+    fn default() -> Self {
+        Self(Mutex::new([const { None }; N]))
+    }
+}
+
+impl<const N: usize> Exemplars<N> {
+    /// Notes one that was just counted in this bucket.
+    pub fn note(&self, bucket: usize, size: f64, trace: [u8; 16]) {
+        let at = SystemTime::now();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(one) = known.get_mut(bucket) {
+            *one = Some(Exemplar { size, trace, at });
+        }
+    }
+
+    /// All that are known.
+    pub fn read(&self) -> Vec<Exemplar> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().flatten().cloned().collect()
     }
 }
 
@@ -224,6 +317,7 @@ fn owned(labels: &[(&'static str, &str)]) -> Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const CALLS: Metric = Metric::counter("calls_total", "Calls.");
     const TOOK: Metric = Metric::histogram("took_seconds", "How long.");
@@ -236,6 +330,11 @@ mod tests {
             bounds: &[0.0005, 1.0],
             counts: vec![2, 0, 1],
             sum: 1.5,
+            exemplars: vec![Exemplar {
+                size: 0.00025,
+                trace: [0xab; 16],
+                at: UNIX_EPOCH + Duration::from_millis(1500),
+            }],
         };
         page.sizes(TOOK, &[("of", "a")], sizes);
         page.count(CALLS, &[("by", "\"b\"\\\n")], 1 << 40);
@@ -252,5 +351,14 @@ took_seconds_sum{of="a"} 1.5
 took_seconds_count{of="a"} 3
 "#;
         assert_eq!(page.text(), expected);
+        let open = expected
+            .replace("# HELP calls_total", "# HELP calls")
+            .replace("# TYPE calls_total", "# TYPE calls")
+            .replace("le=\"1\"", "le=\"1.0\"")
+            .replace(
+                "le=\"0.0005\"} 2\n",
+                "le=\"0.0005\"} 2 # {trace_id=\"abababababababababababababababab\"} 0.00025 1.500\n",
+            );
+        assert_eq!(page.open_metrics(), open + "# EOF\n");
     }
 }

@@ -7,13 +7,14 @@
 //! 1. [`coalesce`]: many replies of a connection leave in one system call;
 //! 2. [`callers`]: who may not call is turned away, where callers are known;
 //! 3. [`warden`]: who asks too often is turned away, if somebody is there to say so;
-//! 4. [`shortcut`]: what can be answered at once is, and goes no further;
-//! 5. [`metrics`]: every call is counted and timed, whatever becomes of it;
-//! 6. [`streams`]: open answers end when the process drains;
-//! 7. [`refusal`]: what the transport refuses is said in the same words as everything else;
-//! 8. `arrival`: what comes too slowly is waited for here, where it keeps nobody out;
-//! 9. [`admission`]: too many at once are turned away;
-//! 10. [`deadline`]: and none takes longer than its caller waits;
+//! 4. [`trace`]: a call whose trace is recorded has a span around it;
+//! 5. [`shortcut`]: what can be answered at once is, and goes no further;
+//! 6. [`metrics`]: every call is counted and timed, whatever becomes of it;
+//! 7. [`streams`]: open answers end when the process drains;
+//! 8. [`refusal`]: what the transport refuses is said in the same words as everything else;
+//! 9. `arrival`: what comes too slowly is waited for here, where it keeps nobody out;
+//! 10. [`admission`]: too many at once are turned away;
+//! 11. [`deadline`]: and none takes longer than its caller waits;
 //!
 //! and comes to the service, which says what is wrong with [`status`] and reaches others through
 //! a [`client`].
@@ -43,6 +44,8 @@ pub mod deadline;
 pub mod drain;
 pub mod exposition;
 mod files;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod health;
 pub mod incoming;
 pub mod linger;
@@ -66,5 +69,6 @@ pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod trace;
 pub mod transport;
 pub mod warden;

@@ -5,8 +5,8 @@
 //! lock, and no allocation after a status has been seen once. Calls of methods that nobody
 //! described share one entry, so that strangers cannot grow the metrics.
 
-use crate::exposition::{Metric, Page, Sizes};
-use crate::status;
+use crate::exposition::{Exemplars, Metric, Page, Sizes};
+use crate::{status, trace};
 use http::HeaderMap;
 use pin_project_lite::pin_project;
 use prost::Message as _;
@@ -14,7 +14,7 @@ use prost_types::FileDescriptorSet;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,6 +25,12 @@ use tower::{Layer, Service};
 pub const CALL_DURATION: Metric = Metric::histogram(
     "rpc_server_call_duration_seconds",
     "Time from a call's headers to its answer's end.",
+);
+
+/// How long calls to others took, whatever was tried on the way.
+pub const MADE_DURATION: Metric = Metric::histogram(
+    "rpc_client_call_duration_seconds",
+    "Time from a call to another service to its answer's end.",
 );
 
 /// The histogram's upper bounds in nanoseconds.
@@ -69,6 +75,8 @@ struct Method {
 #[derive(Default)]
 struct Histogram {
     stripes: [Stripe; STRIPES],
+    /// Some whose traces are recorded.
+    exemplars: Exemplars<{ BOUNDS.len() + 1 }>,
 }
 
 /// On cache lines of its own, so that threads do not take them from each other.
@@ -101,8 +109,13 @@ impl Metrics {
         methods.sort_unstable_by(|one, two| one.name.cmp(&two.name));
         page.metric(CALL_DURATION);
         for method in methods {
-            method.measure(page);
+            method.measure(CALL_DURATION, page);
         }
+    }
+
+    /// The name of the method at this path: its own, or that of all which nobody described.
+    pub(crate) fn method(&self, path: &str) -> &str {
+        &self.methods.get(path).unwrap_or(&self.other).name
     }
 
     /// Counts a call that was answered before it came to the layer.
@@ -112,12 +125,47 @@ impl Metrics {
     }
 
     fn begin(&self, path: &str) -> Call {
-        let method = self.methods.get(path).unwrap_or(&self.other).clone();
-        Call {
-            method,
-            began: Instant::now(),
-            code: Code::Cancelled,
+        Call::begin(self.methods.get(path).unwrap_or(&self.other).clone())
+    }
+}
+
+/// The calls that this process makes, by method and status, of all its clients. Generated code
+/// names the methods, so that there are few; of more than these, the others share one entry.
+#[derive(Default)]
+pub(crate) struct Made(RwLock<HashMap<Box<str>, Arc<Method>, foldhash::fast::RandomState>>);
+
+/// Methods that are told apart.
+const MOST_MADE: usize = 256;
+
+pub(crate) static MADE: LazyLock<Made> = LazyLock::new(Made::default);
+
+impl Made {
+    /// All of it, for `/metrics`.
+    pub(crate) fn measure(&self, page: &mut Page) {
+        page.metric(MADE_DURATION);
+        let methods = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut methods: Vec<_> = methods.values().collect();
+        methods.sort_unstable_by(|one, two| one.name.cmp(&two.name));
+        for method in methods {
+            method.measure(MADE_DURATION, page);
         }
+    }
+
+    /// A call that is about to be made.
+    pub(crate) fn begin(&self, path: &str) -> Call {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(method) = known.get(path) {
+            return Call::begin(method.clone());
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let path = if known.len() < MOST_MADE {
+            path
+        } else {
+            "/_OTHER"
+        };
+        let new = || Arc::new(Method::new(path.trim_start_matches('/').to_owned()));
+        Call::begin(known.entry(path.into()).or_insert_with(new).clone())
     }
 }
 
@@ -139,9 +187,13 @@ impl Method {
         let stripe = &histogram.stripes[stripe_of_this_thread()];
         stripe.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         stripe.nanos.fetch_add(nanos, Ordering::Relaxed);
+        if let Some(place) = trace::current() {
+            let exemplars = &histogram.exemplars;
+            exemplars.note(bucket, took.as_secs_f64(), place.trace);
+        }
     }
 
-    fn measure(&self, page: &mut Page) {
+    fn measure(&self, metric: Metric, page: &mut Page) {
         for (code, histogram) in self.by_code.iter().enumerate() {
             if let Some(histogram) = histogram.get() {
                 let code = status::code_name(Code::from_i32(code as i32));
@@ -149,7 +201,7 @@ impl Method {
                     ("rpc_method", self.name.as_str()),
                     ("rpc_response_status_code", code),
                 ];
-                page.sizes(CALL_DURATION, &labels, histogram.read());
+                page.sizes(metric, &labels, histogram.read());
             }
         }
     }
@@ -169,6 +221,7 @@ impl Histogram {
                 .map(|bucket| sum(&|stripe| &stripe.buckets[bucket]))
                 .collect(),
             sum: Duration::from_nanos(sum(&|stripe| &stripe.nanos)).as_secs_f64(),
+            exemplars: self.exemplars.read(),
         }
     }
 }
@@ -195,13 +248,36 @@ fn stripe_of_this_thread() -> usize {
 }
 
 /// A call that is counted when it is dropped; without an end before that, as CANCELLED.
-struct Call {
+pub(crate) struct Call {
     method: Arc<Method>,
     began: Instant,
     code: Code,
 }
 
 impl Call {
+    fn begin(method: Arc<Method>) -> Self {
+        Self {
+            method,
+            began: Instant::now(),
+            code: Code::Cancelled,
+        }
+    }
+
+    /// The same answer, whose end is this call's.
+    pub(crate) fn around<R: http_body::Body>(
+        self,
+        answer: http::Response<R>,
+    ) -> http::Response<MeasuredBody<R>> {
+        let mut call = Some(self);
+        // An error's status is in the headers, a success has its own behind the body.
+        let ended = code_in(answer.headers())
+            .or_else(|| answer.body().is_end_stream().then_some(Code::Unknown));
+        if let Some((code, call)) = ended.zip(call.take_if(|_| ended.is_some())) {
+            call.end(code);
+        }
+        answer.map(|body| MeasuredBody { body, call })
+    }
+
     fn end(mut self, code: Code) {
         self.code = code;
     }
@@ -283,17 +359,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.answer.poll(cx));
-        let mut call = this.call.take();
-        // An error's status is in the headers, a success has its own behind the body.
-        let ended = match &answer {
-            Err(_) => Some(Code::Unknown),
-            Ok(answer) => code_in(answer.headers())
-                .or_else(|| answer.body().is_end_stream().then_some(Code::Unknown)),
-        };
-        if let Some((code, call)) = ended.zip(call.take_if(|_| ended.is_some())) {
-            call.end(code);
-        }
-        Poll::Ready(answer.map(|answer| answer.map(|body| MeasuredBody { body, call })))
+        Poll::Ready(match (answer, this.call.take()) {
+            (Ok(answer), Some(call)) => Ok(call.around(answer)),
+            // Polled after its end, which nobody does.
+            (Ok(answer), None) => Ok(answer.map(|body| MeasuredBody { body, call: None })),
+            (Err(error), call) => {
+                call.into_iter().for_each(|call| call.end(Code::Unknown));
+                Err(error)
+            }
+        })
     }
 }
 

@@ -108,7 +108,7 @@ fn buckets_add_up_and_bounds_belong_to_the_bucket_below() {
     for micros in [100, 101, 20_000_000] {
         method.record(Code::Ok, Duration::from_micros(micros));
     }
-    let text = Page::of(|page| method.measure(page)).text();
+    let text = Page::of(|page| method.measure(CALL_DURATION, page)).text();
     for line in [
         "_bucket{rpc_method=\"m\",rpc_response_status_code=\"OK\",le=\"0.0001\"} 1",
         "_bucket{rpc_method=\"m\",rpc_response_status_code=\"OK\",le=\"0.00025\"} 2",

@@ -11,7 +11,9 @@ use crate::tasks::Tasks;
 use crate::tls::{Purpose, Tls};
 use crate::transport::{Spoken, Transport};
 use crate::warden::{self, Warden};
-use crate::{admission, arrival, deadline, drain, health, listen, refusal, shortcut, streams};
+use crate::{
+    admission, arrival, deadline, drain, health, listen, refusal, shortcut, streams, trace,
+};
 use axum::response::IntoResponse;
 use hyper::body::Incoming as Received;
 use std::convert::Infallible;
@@ -253,6 +255,7 @@ impl Server {
         let layers = ServiceBuilder::new()
             .layer(callers::layer(self.callers, self.metrics.clone()))
             .layer(warden::layer(self.warden, self.metrics.clone()))
+            .layer(trace::layer(self.metrics.clone()))
             .layer(shortcut::layer(self.shortcut, self.metrics.clone()))
             .layer(metrics::layer(self.metrics))
             .layer(streams::layer(self.draining.clone()))

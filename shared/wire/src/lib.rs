@@ -9,6 +9,8 @@
 mod answer;
 mod ask;
 mod convert;
+#[doc(hidden)]
+pub mod fuzzed;
 mod metrics;
 mod operator;
 mod refusal;

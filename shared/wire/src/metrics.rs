@@ -7,7 +7,7 @@ use larder::stats::{
     Stats,
 };
 use larder::{AnyKeyspace, Larder, Source};
-use larder_runtime::exposition::{Metric, Page, Sizes};
+use larder_runtime::exposition::{Exemplar, Metric, Page, Sizes};
 use std::sync::Arc;
 
 const READS: Metric = Metric::counter("larder_reads_total", "Reads, by how they ended.");
@@ -121,6 +121,15 @@ fn measure_keyspace(page: &mut Page, name: &str, stats: &Stats) {
         bounds: &LOAD_BUCKETS,
         counts: stats.load_buckets.to_vec(),
         sum: stats.load_time.as_secs_f64(),
+        exemplars: stats
+            .load_exemplars
+            .iter()
+            .map(|one| Exemplar {
+                size: one.took.as_secs_f64(),
+                trace: one.trace,
+                at: one.at,
+            })
+            .collect(),
     };
     page.sizes(LOADS, &[own], loads);
 }
@@ -150,6 +159,7 @@ fn measure_source(page: &mut Page, name: &str, stats: &SourceStats) {
         bounds: &ROUND_BUCKETS,
         counts: stats.round_sizes.to_vec(),
         sum: stats.round_lines as f64,
+        exemplars: Vec::new(),
     };
     page.sizes(ROUND_LINES, &[own], lines);
     page.count(GAPS, &[own], stats.gaps);
@@ -178,6 +188,7 @@ fn measure_source(page: &mut Page, name: &str, stats: &SourceStats) {
         bounds: &PROPAGATION_BUCKETS,
         counts: stats.propagation.to_vec(),
         sum: stats.propagation_time.as_secs_f64(),
+        exemplars: Vec::new(),
     };
     page.sizes(PROPAGATION, &[own], propagation);
 }

@@ -16,8 +16,8 @@ use crate::layers::read_body;
 use crate::problem::Problem;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use larder::remote::guard::{Guard, Limits};
@@ -115,6 +115,13 @@ async fn take(hooks: &Hooks, backends: &Backends, request: Request) -> Result<Re
         }
     }
     Ok(response)
+}
+
+/// See [`crate::fuzzed`].
+pub(crate) fn tried(headers: &HeaderMap, body: &[u8]) {
+    let secret = Secret::from("nobody who signs knows it".to_owned());
+    assert!(signature::check(&secret, headers, body, SystemTime::now()).is_err());
+    let _ = Wanted::parse(body);
 }
 
 /// A nonce that was taken.

@@ -17,6 +17,7 @@ use axum::Router;
 use axum::extract::{RawPathParams, Request};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, get, on};
+use http::HeaderMap;
 use http::uri::PathAndQuery;
 use larder_proto::Raw;
 use larder_runtime::deadline::Deadline;
@@ -92,5 +93,16 @@ async fn call(
             grpc.client_streaming(alone, path, codec).await
         }
         false => grpc.unary(request, path, codec).await,
+    }
+}
+
+/// See [`crate::fuzzed`].
+pub(crate) fn tried(query: Option<&str>, headers: &HeaderMap, body: &[u8]) {
+    for route in ROUTES.iter() {
+        let path = match route.path.contains("{id}") {
+            true => vec![("id".to_owned(), "kettle".to_owned())],
+            false => Vec::new(),
+        };
+        let _ = ask::message(route, &path, query, headers, body);
     }
 }

@@ -15,6 +15,7 @@ mod breaker;
 
 use super::{Error, Event, Item, Rate, Remote, Throttled};
 use crate::clock::Clock;
+use crate::trace;
 use breaker::Breaker;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -22,6 +23,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 /// When a guard loses its patience.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +67,8 @@ pub struct Counters {
 /// A remote tier behind timeouts and breakers.
 pub struct Guard {
     remote: Arc<dyn Remote>,
+    /// What it is, for traces.
+    system: &'static str,
     timeout: Duration,
     /// `get` and `lives`.
     reads: Breaker,
@@ -88,6 +92,10 @@ impl Guard {
     pub fn with_clock(remote: Arc<dyn Remote>, limits: Limits, clock: Clock) -> Self {
         let breaker = |kind| Breaker::new(kind, remote.name(), limits, clock.clone());
         Self {
+            system: match remote.name().starts_with("redis") {
+                true => "redis",
+                false => "hub",
+            },
             timeout: limits.timeout,
             reads: breaker("read"),
             stores: breaker("store"),
@@ -127,7 +135,22 @@ impl Guard {
         all.map(|breaker| (breaker.kind(), breaker.counters()))
     }
 
+    /// Makes a call; `name` is the operation's, for whoever's trace is recorded.
     async fn call<T>(
+        &self,
+        breaker: &Breaker,
+        name: &'static str,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let span = trace::remote(self.system, name);
+        let answer = self.made(breaker, asked).instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            trace::failed(&span, error.word());
+        }
+        answer
+    }
+
+    async fn made<T>(
         &self,
         breaker: &Breaker,
         asked: impl Future<Output = Result<T, Error>>,
@@ -150,22 +173,22 @@ impl Guard {
 
 impl Remote for Guard {
     fn get<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
-        Box::pin(self.call(&self.reads, self.remote.get(keys)))
+        Box::pin(self.call(&self.reads, "GET", self.remote.get(keys)))
     }
 
     fn set<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.call(&self.stores, self.remote.set(items)))
+        Box::pin(self.call(&self.stores, "SET", self.remote.set(items)))
     }
 
     fn lives<'a>(
         &'a self,
         keys: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<Option<Duration>>, Error>> {
-        Box::pin(self.call(&self.reads, self.remote.lives(keys)))
+        Box::pin(self.call(&self.reads, "PTTL", self.remote.lives(keys)))
     }
 
     fn remove<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.call(&self.stores, self.remote.remove(keys)))
+        Box::pin(self.call(&self.stores, "DEL", self.remote.remove(keys)))
     }
 
     fn lock<'a>(
@@ -174,11 +197,11 @@ impl Remote for Guard {
         owner: u64,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
-        Box::pin(self.call(&self.locks, self.remote.lock(keys, owner, ttl)))
+        Box::pin(self.call(&self.locks, "SET NX", self.remote.lock(keys, owner, ttl)))
     }
 
     fn unlock<'a>(&'a self, keys: &'a [String], owner: u64) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.call(&self.locks, self.remote.unlock(keys, owner)))
+        Box::pin(self.call(&self.locks, "EVALSHA", self.remote.unlock(keys, owner)))
     }
 
     fn throttle<'a>(
@@ -187,11 +210,19 @@ impl Remote for Guard {
         rate: &'a Rate,
         wanted: u32,
     ) -> BoxFuture<'a, Result<Throttled, Error>> {
-        Box::pin(self.call(&self.limits, self.remote.throttle(key, rate, wanted)))
+        Box::pin(self.call(
+            &self.limits,
+            "EVALSHA",
+            self.remote.throttle(key, rate, wanted),
+        ))
     }
 
     fn publish<'a>(&'a self, channel: &'a str, message: Bytes) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.call(&self.hints, self.remote.publish(channel, message)))
+        Box::pin(self.call(
+            &self.hints,
+            "PUBLISH",
+            self.remote.publish(channel, message),
+        ))
     }
 
     fn subscribe(&self, channel: &str) -> mpsc::Receiver<Event> {

@@ -65,3 +65,18 @@ pub(super) fn open(url: &str, trust: &Trust) -> Result<Arc<dyn Remote>, Error> {
         } => Arc::new(cluster::Cluster::open(seeds, replica_reads, name)?),
     })
 }
+
+/// See [`crate::fuzzed`].
+pub(super) fn named(url: &str) -> String {
+    match Address::parse(url) {
+        Ok(address) => address.name(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// See [`crate::fuzzed`].
+pub(super) fn slots(bytes: &[u8]) {
+    if let Ok(answer) = redis::parse_redis_value(bytes) {
+        cluster::read(&answer);
+    }
+}

@@ -213,3 +213,8 @@ fn done(answers: Vec<route::Answer>) -> Result<(), Error> {
         .map(|answer| words::accepted(answer?).map(drop));
     reached(accepted.collect(), || ()).map(drop)
 }
+
+/// See [`crate::fuzzed`].
+pub(super) fn read(answer: &Value) {
+    let _ = slots::read(answer, "host");
+}
