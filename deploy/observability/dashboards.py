@@ -94,6 +94,9 @@ def suite():
             lines("Duration by method, p99", "s", "What 99 of 100 calls are answered within.",
                   (quantile(0.99, CALLS, "rpc_method"), "{{rpc_method}}")),
             heat("Durations", "s", "Calls by how long they took.", CALLS),
+            lines("Calls of others, p99", "s", "As the caller sees it: with the network, and however often it was tried.",
+                  (quantile(0.99, "rpc_client_call_duration_seconds", "service, rpc_method"),
+                   "{{service}} {{rpc_method}}")),
         ],
         "Turned away": [
             lines("Calls refused", "percentunit", "Calls that ended in RESOURCE_EXHAUSTED: shed, or over a rate limit.",
