@@ -65,9 +65,9 @@ impl Peer {
         address: SocketAddr,
         around: Around,
     ) -> Option<Arc<Self>> {
-        let uri = origin.uri()?;
+        let uris = (origin.uri()?, format!("http://{address}").parse().ok()?);
         Some(Arc::new_cyclic(|own: &Weak<Self>| Self {
-            channel: channel(uri, origin.clone(), address, &around, own.clone()),
+            channel: channel(uris, origin.clone(), address, &around, own.clone()),
             origin,
             address,
             under_way: AtomicUsize::new(0),
@@ -184,15 +184,18 @@ async fn try_until_it_answers(peer: Weak<Peer>, rest: Duration) {
     }
 }
 
+/// TLS is made here, by [`connect`]. Whatever features the transport has, it must not want to make it too:
+/// it is told a plain address to connect to, and the true origin for what calls say.
 fn channel(
-    uri: Uri,
+    (uri, plain): (Uri, Uri),
     origin: Arc<Origin>,
     address: SocketAddr,
     around: &Around,
     peer: Weak<Peer>,
 ) -> Channel {
     let (limits, tls) = (around.limits, around.tls.clone());
-    let endpoint = Endpoint::from(uri)
+    let endpoint = Endpoint::from(plain)
+        .origin(uri)
         .connect_timeout(limits.connect)
         .http2_keep_alive_interval(limits.keepalive)
         .keep_alive_timeout(limits.keepalive)
