@@ -1,6 +1,6 @@
 //! Who asks the console, and what he may.
 //!
-//! The admin port's own rule decides ([`Access`]): a token, a certificate, or neither on loopback.
+//! The admin port's own rule decides ([`larder_runtime::access::Access`]): a token, a certificate, or neither on loopback.
 //! Whoever may change what is cached may see keys too; there is no third kind of asker.
 //!
 //! A browser adds a danger of its own: a page from elsewhere asks in its user's place. So what other
