@@ -19,13 +19,12 @@ use tonic::transport::{Channel, Endpoint};
 
 const LARDER: &str = env!("CARGO_BIN_EXE_larder");
 const CALLERS: usize = 64;
-const CALLS: usize = 120_000;
-const ROUNDS: usize = 7;
+/// Calls of a turn: short turns, so that a pair of them sees the same machine.
+const CALLS: usize = 6_400;
+const ROUNDS: usize = 300;
 const SOON: Duration = Duration::from_secs(30);
 /// Bytes that a server may have under way.
 const WINDOW: u32 = 1 << 20;
-/// Ticks of /proc a second, on every Linux that we know.
-const TICKS: f64 = 100.0;
 
 /// A products service of its own, on a core of its own.
 struct Server {
@@ -102,12 +101,17 @@ impl Server {
         .await
     }
 
-    fn processor(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<_> = fields.split_whitespace().collect();
-        let ticks = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-        Ok(ticks / TICKS)
+    /// Processor time so far in nanoseconds, of all its threads.
+    fn processor(&self) -> Result<u64> {
+        let mut sum = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread that has ended since has no file.
+            let stat = std::fs::read_to_string(thread?.path().join("schedstat"));
+            let stat = stat.unwrap_or_default();
+            let ran = stat.split_whitespace().next().unwrap_or("0");
+            sum += ran.parse::<u64>()?;
+        }
+        Ok(sum)
     }
 
     /// Processor time of a call in microseconds, with many callers on one connection.
@@ -128,7 +132,7 @@ impl Server {
         for caller in join_all(callers).await {
             caller??;
         }
-        Ok((self.processor()? - before) * 1e6 / CALLS as f64)
+        Ok(self.processor()?.saturating_sub(before) as f64 / 1e3 / CALLS as f64)
     }
 }
 
@@ -151,19 +155,27 @@ async fn main() -> Result<()> {
         Some(binary) => Some(Server::start(binary, &[]).await?),
         None => None,
     };
-    let (mut could, mut costs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let without = off.crowd().await?;
-        costs.push((without, on.crowd().await?));
-        if let Some(before) = &before {
-            could.push((before.crowd().await?, without));
+    let servers: Vec<_> = [&off, &on].into_iter().chain(&before).collect();
+    let mut turns = Vec::new();
+    for round in 0..ROUNDS {
+        let mut took = vec![0.0; servers.len()];
+        // Each is as often the first as any other.
+        for turn in 0..servers.len() {
+            let server = (round + turn) % servers.len();
+            took[server] = servers[server].crowd().await?;
         }
+        turns.push(took);
     }
     ensure!(!collector.spans().is_empty(), "nothing was recorded");
     if before.is_some() {
-        print("before and without an endpoint", could);
+        print("before and without an endpoint", &turns, 2, 0);
     }
-    print("without an endpoint and with one trace in 100", costs);
+    print(
+        "without an endpoint and with one trace in 100",
+        &turns,
+        0,
+        1,
+    );
     Ok(())
 }
 
@@ -181,15 +193,22 @@ fn keep_off_the_servers_core() -> Result<()> {
     Ok(())
 }
 
-/// The round in the middle, by its ratio.
-fn print(what: &str, mut rounds: Vec<(f64, f64)>) {
-    rounds.sort_by(|one, two| (one.1 / one.0).total_cmp(&(two.1 / two.0)));
-    let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
-    let (one, other) = rounds[rounds.len() / 2];
+/// Medians, and between which ratios half of the rounds lie.
+fn print(what: &str, turns: &[Vec<f64>], one: usize, other: usize) {
+    let sorted = |numbers: &mut dyn Iterator<Item = f64>| {
+        let mut numbers: Vec<_> = numbers.collect();
+        numbers.sort_by(f64::total_cmp);
+        numbers
+    };
+    let middle = |server: usize| sorted(&mut turns.iter().map(|took| took[server]))[ROUNDS / 2];
+    let ratios = sorted(&mut turns.iter().map(|took| took[other] / took[one]));
     println!(
-        "{what}: {one:.2} us and {other:.2} us of processor per call, ratio {:.3} ({:.3} to {:.3})",
-        other / one,
-        least.1 / least.0,
-        most.1 / most.0
+        "{what}: {:.2} us and {:.2} us of processor per call; {ROUNDS} rounds, ratio {:.3} ({:.3} to \
+         {:.3} in half of them)",
+        middle(one),
+        middle(other),
+        ratios[ROUNDS / 2],
+        ratios[ROUNDS / 4],
+        ratios[ROUNDS / 4 * 3],
     );
 }
