@@ -428,6 +428,7 @@ mod tests {
             ("--max-connections", "many"),
             ("--max-head-bytes", "80"),
             ("--keepalive-ms", "0"),
+            ("--write-timeout-ms", "0"),
         ] {
             let error = parsed(&[&format!("{flag}={value}")]).expect_err(flag);
             assert!(error.to_string().contains(flag), "{error}");

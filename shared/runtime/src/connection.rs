@@ -1,7 +1,7 @@
 //! A connection, plain or over TLS, and who is at its other end.
 
 use crate::bounds::Bounds;
-use crate::places::Place;
+use crate::places::{Place, Places};
 use crate::stall::Stall;
 use crate::tls::Identity;
 use rustls::pki_types::CertificateDer;
@@ -82,6 +82,11 @@ impl Connection {
     pub(crate) fn placed(self, place: Place, bounds: &Bounds) -> Self {
         let stall = Some(Stall::new(place, bounds));
         Self { stall, ..self }
+    }
+
+    /// The places that it has one of.
+    pub(crate) fn places(&self) -> Option<Places> {
+        self.stall.as_ref().map(Stall::places)
     }
 
     /// Who is at its other end.

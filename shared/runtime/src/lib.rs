@@ -20,7 +20,8 @@
 //! a [`client`].
 //!
 //! What somebody can take of a process by connecting to it has [`bounds`]: [`places`] for connections,
-//! [`patience`] for what comes slowly, `stall` for what does not move. [`transport`] is the one loop
+//! [`patience`] for what comes slowly, `stall` for what does not move, `untaken` for answers that their
+//! peer has no room for. [`transport`] is the one loop
 //! that serves connections, of every port.
 //!
 //! Links are plain TCP unless there are certificates: [`tls`] holds them and reads them again,
@@ -71,4 +72,5 @@ pub mod tls;
 pub mod token;
 pub mod trace;
 pub mod transport;
+mod untaken;
 pub mod warden;

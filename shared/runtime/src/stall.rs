@@ -5,7 +5,7 @@
 //! seen to by the protocols: HTTP/1 times heads, HTTP/2 asks silent peers whether they are there.
 
 use crate::bounds::Bounds;
-use crate::places::{Place, Reason};
+use crate::places::{Place, Places, Reason};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -89,6 +89,10 @@ impl Stall {
             Poll::Ready(()) => Poll::Ready(Err(self.end(Reason::Stalled))),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    pub fn places(&self) -> Places {
+        self.place.port()
     }
 
     fn end(&self, reason: Reason) -> io::Error {

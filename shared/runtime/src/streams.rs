@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -18,13 +19,16 @@ use tower::{Layer, Service};
 
 /// Ends streams once `draining` is cancelled.
 pub fn layer(draining: CancellationToken) -> StreamsLayer {
-    StreamsLayer { draining }
+    StreamsLayer {
+        draining: Arc::new(draining),
+    }
 }
 
 /// See [`layer`].
 #[derive(Clone, Debug)]
 pub struct StreamsLayer {
-    draining: CancellationToken,
+    // A clone of a token takes a lock that all of them share.
+    draining: Arc<CancellationToken>,
 }
 
 impl<S> Layer<S> for StreamsLayer {
@@ -42,7 +46,7 @@ impl<S> Layer<S> for StreamsLayer {
 #[derive(Clone, Debug)]
 pub struct Ending<S> {
     inner: S,
-    draining: CancellationToken,
+    draining: Arc<CancellationToken>,
 }
 
 impl<S, Q, R> Service<http::Request<Q>> for Ending<S>
@@ -70,7 +74,7 @@ pin_project! {
     pub struct EndingFuture<F> {
         #[pin]
         call: F,
-        draining: Option<CancellationToken>,
+        draining: Option<Arc<CancellationToken>>,
     }
 }
 
@@ -101,7 +105,7 @@ pin_project! {
         #[pin]
         body: B,
         // None: it has ended.
-        draining: Option<CancellationToken>,
+        draining: Option<Arc<CancellationToken>>,
         // Made when the body has to wait for the first time, which an answer of one message
         // never does.
         waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
@@ -136,7 +140,7 @@ impl<B: Body<Data = Bytes>> Body for EndingBody<B> {
         }
         let waiting = this
             .waiting
-            .get_or_insert_with(|| Box::pin(draining.clone().cancelled_owned()));
+            .get_or_insert_with(|| Box::pin(CancellationToken::clone(draining).cancelled_owned()));
         waiting.as_mut().poll(cx).map(|()| {
             *this.draining = None;
             Some(Ok(Frame::trailers(gone())))

@@ -9,7 +9,12 @@ use crate::coalesce::Coalesced;
 use crate::connection::Connection;
 use crate::incoming::Incoming;
 use crate::linger::Lingering;
+use crate::places::{Places, Reason};
+use crate::untaken::{Counted, Untaken};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::Incoming as Received;
@@ -17,11 +22,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulConnection;
+use pin_project_lite::pin_project;
 use rand::Rng as _;
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -49,6 +56,7 @@ pub struct Transport<S> {
     spoken: Spoken,
     builder: Arc<Builder<TokioExecutor>>,
     age: Duration,
+    write: Duration,
     open: TaskTracker,
     ending: Arc<Ending>,
     cut: CancellationToken,
@@ -82,6 +90,7 @@ where
             spoken,
             builder: Arc::new(builder(spoken, bounds)),
             age: bounds.age,
+            write: bounds.write,
             open: TaskTracker::new(),
             ending: Arc::default(),
             cut: cut.clone(),
@@ -93,15 +102,23 @@ where
     pub async fn accept(&self, incoming: &mut Incoming) -> Infallible {
         loop {
             let connection = incoming.next().await;
-            let age = self.age.mul_f64(rand::rng().random_range(0.9..1.1));
+            let life = Life {
+                age: self.age.mul_f64(rand::rng().random_range(0.9..1.1)),
+                write: self.write,
+                last: Last {
+                    of_all: self.ending.clone(),
+                    here: Arc::default(),
+                },
+                cut: self.cut.clone(),
+                untaken: Arc::default(),
+                places: connection.places(),
+            };
             self.open.spawn(serve(
                 connection,
                 self.spoken,
                 self.builder.clone(),
                 self.service.clone(),
-                age,
-                self.ending.clone(),
-                self.cut.clone(),
+                life,
             ));
         }
     }
@@ -154,9 +171,7 @@ async fn serve<S, B>(
     spoken: Spoken,
     builder: Arc<Builder<TokioExecutor>>,
     service: S,
-    age: Duration,
-    ending: Arc<Ending>,
-    cut: CancellationToken,
+    life: Life,
 ) where
     S: Service<Request<Received>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -166,22 +181,14 @@ async fn serve<S, B>(
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let peer = connection.peer().clone();
-    let last = Last {
-        of_all: ending.clone(),
-        here: Arc::default(),
-    };
-    let ends = last.clone();
+    let (ends, untaken) = (life.last.clone(), life.untaken.clone());
     let answers = service_fn(move |mut request: Request<Received>| {
         request.extensions_mut().insert(peer.clone());
-        let last = (request.version() < Version::HTTP_2).then(|| ends.clone());
-        let answer = service.clone().oneshot(request);
-        async move {
-            let mut answer = answer.await?;
-            if last.is_some_and(|last| last.is_now()) {
-                let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(CONNECTION, close);
-            }
-            Ok::<_, Infallible>(answer)
+        let is_first = request.version() < Version::HTTP_2;
+        Answering {
+            last: is_first.then(|| ends.clone()),
+            untaken: (!is_first).then(|| untaken.clone()),
+            answer: service.clone().oneshot(request),
         }
     });
     let stream = Lingering::new(connection);
@@ -190,17 +197,47 @@ async fn serve<S, B>(
         match spoken {
             Spoken::Http1 => {
                 let served = builder.serve_connection(TokioIo::new(stream), answers);
-                until_end(served, age, &last, spoken).await
+                until_end(served, &life, spoken).await
             }
             Spoken::Http2 | Spoken::Both => {
                 let stream = TokioIo::new(Coalesced::new(stream));
                 let served = builder.serve_connection(stream, answers);
-                until_end(served, age, &last, spoken).await
+                until_end(served, &life, spoken).await
             }
         }
     };
-    if let Some(Err(error)) = cut.run_until_cancelled(served).await {
+    if let Err(error) = served.await {
         tracing::debug!(error = %error, "a connection broke");
+    }
+}
+
+pin_project! {
+    /// An answer that is being made. No async block, as that would hold the call twice, and each call
+    /// is moved a few times before it is at rest.
+    struct Answering<F> {
+        #[pin]
+        answer: F,
+        last: Option<Last>,
+        untaken: Option<Arc<Untaken>>,
+    }
+}
+
+impl<F, B> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+    B: http_body::Body,
+{
+    type Output = Result<Response<Counted<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.answer.poll(cx))?;
+        if this.last.as_ref().is_some_and(Last::is_now) {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
+        let untaken = this.untaken.take();
+        Poll::Ready(Ok(answer.map(|body| Counted::new(body, untaken))))
     }
 }
 
@@ -217,32 +254,80 @@ impl Last {
     }
 }
 
-/// Sees to it that a connection ends: in order when it is old, or when no new requests are taken.
-async fn until_end<C>(served: C, age: Duration, last: &Last, spoken: Spoken) -> Result<(), C::Error>
+/// What ends a connection.
+struct Life {
+    age: Duration,
+    /// How long its peer may take nothing.
+    write: Duration,
+    last: Last,
+    cut: CancellationToken,
+    untaken: Arc<Untaken>,
+    places: Option<Places>,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Cut,
+    /// No new requests are taken.
+    Closed,
+    Old,
+    /// An answer is not taken.
+    Untaken,
+}
+
+impl Life {
+    /// What may end it. Each is looked at when it has come, and not whenever something moves on the
+    /// connection.
+    fn ends(&self) -> FuturesUnordered<BoxFuture<'_, End>> {
+        let all = FuturesUnordered::new();
+        all.push(self.cut.cancelled().map(|()| End::Cut).boxed());
+        let closed = self.last.of_all.closed.cancelled();
+        all.push(closed.map(|()| End::Closed).boxed());
+        let old = tokio::time::sleep(self.age);
+        all.push(old.map(|()| End::Old).boxed());
+        all.push(self.overdue());
+        all
+    }
+
+    fn overdue(&self) -> BoxFuture<'_, End> {
+        let overdue = self.untaken.overdue(self.write);
+        overdue.map(|()| End::Untaken).boxed()
+    }
+}
+
+/// Sees to it that a connection ends: in order when it is old, when no new requests are taken, or when
+/// its peer does not take an answer; and if it still does not, at once.
+async fn until_end<C>(served: C, life: &Life, spoken: Spoken) -> Result<(), C::Error>
 where
     C: GracefulConnection,
 {
-    let mut served = pin!(served);
-    let old = tokio::time::timeout(age, async {
-        tokio::select! {
-            outcome = &mut served => Some(outcome),
-            () = last.of_all.closed.cancelled() => None,
-        }
-    });
-    match old.await {
-        Ok(Some(outcome)) => return outcome,
-        Ok(None) => {}
-        // A request of HTTP/1 may be on its way to a connection that is idle. Its answer will say that
-        // it is the last, and a connection that stays idle ends by that.
-        Err(_) if spoken == Spoken::Http1 => {
-            last.here.store(true, Ordering::Relaxed);
-            tokio::select! {
-                outcome = &mut served => return outcome,
-                () = last.of_all.closed.cancelled() => {}
+    let (mut served, mut ends) = (pin!(served), life.ends());
+    let mut is_ending = false;
+    loop {
+        let end = tokio::select! {
+            biased;
+            outcome = &mut served => return outcome,
+            Some(end) = ends.next() => end,
+        };
+        match end {
+            End::Cut => return Ok(()),
+            End::Untaken if is_ending => {
+                let places = life.places.iter();
+                places.for_each(|places| places.count(Reason::Stalled));
+                return Ok(());
+            }
+            // A request of HTTP/1 may be on its way to a connection that is idle. Its answer will say
+            // that it is the last, and a connection that stays idle ends by that.
+            End::Old if spoken == Spoken::Http1 => life.last.here.store(true, Ordering::Relaxed),
+            End::Old | End::Closed | End::Untaken => {
+                if !std::mem::replace(&mut is_ending, true) {
+                    served.as_mut().graceful_shutdown();
+                }
             }
         }
-        Err(_) => {}
+        if end == End::Untaken {
+            ends.push(life.overdue());
+        }
     }
-    served.as_mut().graceful_shutdown();
-    served.await
 }

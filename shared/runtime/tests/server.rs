@@ -6,14 +6,15 @@ use bytes::Bytes;
 use echo::{SOON, call, open, serve};
 use larder_runtime::admin::Admin;
 use larder_runtime::client::{Client, Limits as ClientLimits};
-use larder_runtime::exposition::Metric;
+use larder_runtime::exposition::{Metric, Page};
+use larder_runtime::places;
 use larder_runtime::server::Limits;
 use larder_testkit::wait_until;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -338,6 +339,48 @@ async fn a_connection_that_stood_in_the_queue_when_the_drain_began_is_told_of_it
         let more = more.expect("in time").expect("no reset");
         assert!(more > 0, "it ended without a word: {read:?}");
     }
+    running.end().await;
+}
+
+/// A call of `Say` by a peer that has room for no byte of an answer, and what then becomes of its
+/// connection.
+async fn ask_without_room(server: SocketAddr) -> (h2::client::ResponseFuture, JoinHandle<()>) {
+    let stream = TcpStream::connect(server).await.expect("it listens");
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let (mut send, connection) = builder.handshake(stream).await.expect("settings");
+    let connection = tokio::spawn(async move { drop(connection.await) });
+    let request = http::Request::post(format!("http://{server}/echo.Echo/Say"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .expect("a request");
+    let (answer, mut body) = send.send_request(request, false).expect("sent");
+    body.send_data(Bytes::from_static(b"\0\0\0\0\x05\x0a\x03tea"), true)
+        .expect("sent");
+    (answer, connection)
+}
+
+#[tokio::test]
+async fn a_peer_that_has_no_room_for_its_answers_is_parted_with_and_one_that_waits_is_not() {
+    let mut limits = Limits::default();
+    limits.bounds.write = Duration::from_millis(100);
+    let running = serve(limits).await;
+    let mut ticks = open(running.client(), "/echo.Echo/Ticks", message(1, 100)).await;
+    for _ in 0..100 {
+        ticks.message().await.expect("open").expect("a tick");
+    }
+    let (answer, connection) = ask_without_room(running.address).await;
+    let answer = answer.await.expect("its head needs no room");
+    assert!(answer.headers().get("grpc-status").is_none(), "{answer:?}");
+    let ended = tokio::time::timeout(SOON, connection).await;
+    ended.expect("in time").expect("no panic");
+    drop(answer);
+    let page = Page::of(|page| places::measure(page, &running.places)).text();
+    let line = "larder_connections_refused_total{port=\"grpc\",reason=\"stalled\"} 1\n";
+    assert!(page.contains(line), "{page}");
+    let more = futures_util::FutureExt::now_or_never(ticks.message());
+    assert!(more.is_none(), "it is open, and nothing has come");
     running.end().await;
 }
 

@@ -31,8 +31,8 @@ pub struct Connecting {
     /// Milliseconds that the body of a request may take to come.
     #[arg(long, env = "LARDER_BODY_TIMEOUT_MS", value_name = "N", default_value_t = millis(DEFAULT.body))]
     pub body_timeout_ms: u64,
-    /// Milliseconds that a peer may take nothing of what it is sent.
-    #[arg(long, env = "LARDER_WRITE_TIMEOUT_MS", value_name = "N", default_value_t = millis(DEFAULT.write))]
+    /// Milliseconds that a peer may take nothing of what it is sent, or have no room for an answer.
+    #[arg(long, env = "LARDER_WRITE_TIMEOUT_MS", value_name = "N", default_value_t = millis(DEFAULT.write), value_parser = clap::value_parser!(u64).range(1..))]
     pub write_timeout_ms: u64,
     /// Calls at once on one connection of HTTP/2.
     #[arg(long, env = "LARDER_MAX_STREAMS", value_name = "N", default_value_t = DEFAULT.streams)]

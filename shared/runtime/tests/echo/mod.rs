@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use larder_runtime::client::{Client, Limits};
+use larder_runtime::places::Places;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::{self, Server};
 use larder_runtime::tasks::Tasks;
@@ -118,6 +119,7 @@ pub struct Running {
     pub tasks: Tasks,
     pub stop: CancellationToken,
     pub metrics: Arc<larder_runtime::metrics::Metrics>,
+    pub places: Vec<Places>,
     pub served: tokio::task::JoinHandle<Result<(), server::Error>>,
 }
 
@@ -138,7 +140,7 @@ pub async fn serve_at(address: SocketAddr, limits: server::Limits) -> Running {
         .expect("a port is free")
         .add_service(echo);
     let address = server.address().expect("bound");
-    let metrics = server.metrics();
+    let (metrics, places) = (server.metrics(), server.places());
     let (owned, stopped) = (tasks.clone(), stop.clone().cancelled_owned());
     let served = tokio::spawn(async move { server.serve(&owned, stopped).await });
     Running {
@@ -149,6 +151,7 @@ pub async fn serve_at(address: SocketAddr, limits: server::Limits) -> Running {
         tasks,
         stop,
         metrics,
+        places,
         served,
     }
 }
