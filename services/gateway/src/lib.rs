@@ -112,6 +112,7 @@ pub struct Gateway {
     routes: Router,
     limits: Limits,
     rates: Option<larder_limit::Limits>,
+    hooks: Hooks,
     tls: Option<Tls>,
 }
 
@@ -142,6 +143,7 @@ impl Gateway {
             places,
             admin,
             backends: state.backends.clone(),
+            hooks: state.hooks.clone(),
             health: None,
             readiness,
             routes: routes.with_state(state),
@@ -180,7 +182,7 @@ impl Gateway {
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let (tasks, metrics, pages) = (Tasks::new(), self.metrics, self.pages);
         let counted = metrics.clone();
-        let (rates, tls) = (self.rates, self.tls);
+        let (rates, hooks, tls) = (self.rates, self.hooks, self.tls);
         if let Some(tls) = &tls {
             tls.watch(&tasks);
         }
@@ -191,7 +193,14 @@ impl Gateway {
             .merge(console.routes())
             .collect(move |page| metrics.measure(page))
             .collect(move |page| pages.press().measure(page))
-            .collect(move |page| rates.iter().for_each(|rates| rates.measure(page)))
+            .collect({
+                let rates = rates.clone();
+                move |page| rates.iter().for_each(|rates| rates.measure(page))
+            })
+            .collect(move |page| {
+                let limiting = rates.iter().flat_map(larder_limit::Limits::guards);
+                larder_wire::measure_remote(page, limiting.chain(hooks.guard()));
+            })
             .collect(move |page| tls.iter().for_each(|tls| tls.measure(page)))
             .start(&tasks);
         if let Some(port) = self.health {

@@ -76,6 +76,9 @@ async fn one_request_too_many_is_told_so_whatever_it_asks_for() -> Result<()> {
         let metrics = gate.metrics().await?;
         let line = "larder_rate_limit_decisions_total{scope=\"ip\",outcome=\"refused_here\"} 6\n";
         ensure!(metrics.contains(line), "{metrics}");
+        // The refusals that still held cost none.
+        let calls = "larder_remote_calls_total{call=\"limit\"} 4\n";
+        ensure!(metrics.contains(calls), "{metrics}");
     }
     gate.stop().await
 }

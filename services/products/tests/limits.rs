@@ -53,6 +53,8 @@ async fn answers_from_memory_count_and_replicas_on_redis_count_together() -> Res
         "larder_rate_limit_decisions_total{scope=\"ip\",outcome=\"passed\"} 4\n",
         "larder_rate_limit_decisions_total{scope=\"ip\",outcome=\"refused\"} 1\n",
         "larder_rate_limit_away{scope=\"ip\"} 0\n",
+        // One for each limit and call: a refusal is remembered.
+        "larder_remote_calls_total{call=\"limit\"} 5\n",
         "rpc_response_status_code=\"RESOURCE_EXHAUSTED\"} 1\n",
     ] {
         assert!(metrics.contains(line), "{line} is missing in {metrics}");

@@ -181,10 +181,12 @@ impl<S: Service> Host<S> {
             .count(self.server.places())
             .collect(move |page| calls.measure(page))
             .collect({
-                let (larder, opened) = (larder.clone(), opened.clone());
+                let (larder, opened, limits) = (larder.clone(), opened.clone(), limits.clone());
                 move |page| {
                     let sources = opened.get().map(|opened| &opened.sources[..]);
                     larder_wire::measure(page, &larder, sources.unwrap_or_default());
+                    let limiting = limits.iter().flat_map(Limits::guards);
+                    larder_wire::measure_remote(page, limiting.chain([larder.remote()]));
                 }
             })
             .collect(move |page| page.count(FLAWS, &[("source", name)], doubt.flaws() as u64))

@@ -120,6 +120,11 @@ impl Limiter {
         &self.0.counts
     }
 
+    /// Through which it asks the remote tier.
+    pub fn guard(&self) -> &Guard {
+        &self.0.remote
+    }
+
     /// Whether limits are each process's own at the moment, or nobody passes.
     pub fn is_away(&self) -> bool {
         self.0.is_away.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@ use crate::forwarded::{Malformed, Proxies};
 use crate::limiter::{Limiter, Settings, Standing, Verdict};
 use crate::subject::Subject;
 use http::{HeaderMap, HeaderName};
+use larder::remote::guard::Guard;
 use larder::remote::{Rate, Remote, rate};
 use larder_runtime::config::{Limiting, Quota};
 use larder_runtime::exposition::Page;
@@ -153,9 +154,18 @@ impl Limits {
 
     /// What they have decided so far, for `/metrics`.
     pub fn measure(&self, page: &mut Page) {
+        let malformed = self.0.malformed.load(Ordering::Relaxed);
+        counts::measure(page, self.limiters(), malformed);
+    }
+
+    /// Through which they ask the remote tier.
+    pub fn guards(&self) -> impl Iterator<Item = &Guard> {
+        self.limiters().map(Limiter::guard)
+    }
+
+    fn limiters(&self) -> impl Iterator<Item = &Limiter> {
         let user = self.0.user.as_ref().map(|(_, limiter)| limiter);
-        let limiters = self.0.address.iter().chain(user);
-        counts::measure(page, limiters, self.0.malformed.load(Ordering::Relaxed));
+        self.0.address.iter().chain(user)
     }
 
     /// The limits that concern a request, and whom each counts.

@@ -19,7 +19,7 @@ mod upstream;
 
 pub use answer::{Mark, mark, put_token, reply};
 pub use ask::{read, wanted};
-pub use metrics::measure;
+pub use metrics::{measure, measure_remote};
 pub use operator::Operator;
 pub use refusal::refusal;
 pub use serve::Feeds;

@@ -1,13 +1,14 @@
 //! The cache's counters, under the names that dashboards rely on.
 
 use larder::check::Checks;
-use larder::remote::guard::Counters;
+use larder::remote::guard::{Counters, Guard};
 use larder::stats::{
     EVICTIONS, LOAD_BUCKETS, MISSES, OUTCOMES, PROPAGATION_BUCKETS, ROUND_BUCKETS, SourceStats,
     Stats,
 };
 use larder::{AnyKeyspace, Larder, Source};
 use larder_runtime::exposition::{Exemplar, Metric, Page, Sizes};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const READS: Metric = Metric::counter("larder_reads_total", "Reads, by how they ended.");
@@ -80,8 +81,7 @@ const REMOTE_ERRORS: Metric = Metric::counter(
     "Calls of the remote tier that failed, took too long, or were not made after others had.",
 );
 
-/// Adds the counters of these sources, of all their keyspaces, and of the remote tier that they
-/// share.
+/// Adds the counters of these sources and of all their keyspaces.
 pub fn measure(page: &mut Page, larder: &Larder, sources: &[Source]) {
     let keyspaces: Vec<Arc<dyn AnyKeyspace>> = sources.iter().flat_map(Source::keyspaces).collect();
     for keyspace in &keyspaces {
@@ -95,8 +95,25 @@ pub fn measure(page: &mut Page, larder: &Larder, sources: &[Source]) {
     for (kind, count) in [("entry", entries), ("hint", hints)] {
         page.count(SEAL_REFUSALS, &[("kind", kind)], count);
     }
-    for (kind, counters) in larder.remote().counters_by_kind() {
-        measure_remote(page, kind, &counters);
+}
+
+/// Adds the calls of the remote tier that went through these guards, which are all that a process
+/// has.
+pub fn measure_remote<'a>(page: &mut Page, guards: impl IntoIterator<Item = &'a Guard>) {
+    let mut sums: BTreeMap<&str, Counters> = BTreeMap::new();
+    for (kind, counters) in guards.into_iter().flat_map(Guard::counters_by_kind) {
+        *sums.entry(kind).or_default() += counters;
+    }
+    for (kind, counters) in sums {
+        let own = ("call", kind);
+        page.count(REMOTE_CALLS, &[own], counters.calls);
+        for (cause, count) in [
+            ("failed", counters.failures),
+            ("timed_out", counters.timeouts),
+            ("refused", counters.refused),
+        ] {
+            page.count(REMOTE_ERRORS, &[own, ("cause", cause)], count);
+        }
     }
 }
 
@@ -191,16 +208,4 @@ fn measure_source(page: &mut Page, name: &str, stats: &SourceStats) {
         exemplars: Vec::new(),
     };
     page.sizes(PROPAGATION, &[own], propagation);
-}
-
-fn measure_remote(page: &mut Page, kind: &str, counters: &Counters) {
-    let own = ("call", kind);
-    page.count(REMOTE_CALLS, &[own], counters.calls);
-    for (cause, count) in [
-        ("failed", counters.failures),
-        ("timed_out", counters.timeouts),
-        ("refused", counters.refused),
-    ] {
-        page.count(REMOTE_ERRORS, &[own, ("cause", cause)], count);
-    }
 }

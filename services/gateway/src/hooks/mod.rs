@@ -72,6 +72,11 @@ impl Hooks {
             })
         }))
     }
+
+    /// Through which nonces are taken, if hooks are wanted.
+    pub fn guard(&self) -> Option<&Guard> {
+        self.0.as_deref().map(|judge| &judge.remote)
+    }
 }
 
 /// The route of hooks.

@@ -20,6 +20,7 @@ use breaker::Breaker;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::future::Future;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -62,6 +63,16 @@ pub struct Counters {
     pub refused: u64,
     /// Times that a breaker opened.
     pub opened: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, more: Self) {
+        self.calls += more.calls;
+        self.failures += more.failures;
+        self.timeouts += more.timeouts;
+        self.refused += more.refused;
+        self.opened += more.opened;
+    }
 }
 
 /// A remote tier behind timeouts and breakers.
@@ -113,14 +124,11 @@ impl Guard {
 
     /// What it has seen so far, of all calls.
     pub fn counters(&self) -> Counters {
-        let kinds = self.counters_by_kind().into_iter();
-        kinds.fold(Counters::default(), |sum, (_, more)| Counters {
-            calls: sum.calls + more.calls,
-            failures: sum.failures + more.failures,
-            timeouts: sum.timeouts + more.timeouts,
-            refused: sum.refused + more.refused,
-            opened: sum.opened + more.opened,
-        })
+        let mut sum = Counters::default();
+        for (_, counters) in self.counters_by_kind() {
+            sum += counters;
+        }
+        sum
     }
 
     /// What it has seen so far of each kind of call: `read`, `store`, `lock`, `hint`, `limit`.
