@@ -39,7 +39,7 @@ const NAMES: [&str; 7] = [
 ];
 
 /// A service, a method of it, and who may call that.
-const EDGES: [(&str, &str, &[&str]); 17] = [
+const EDGES: [(&str, &str, &[&str]); 23] = [
     (
         "profiles",
         "/larder.profiles.v1.ProfileService/GetProfile",
@@ -52,7 +52,17 @@ const EDGES: [(&str, &str, &[&str]); 17] = [
     ),
     (
         "profiles",
+        "/larder.profiles.v1.ProfileService/BatchGetProfiles",
+        &["gateway", "comments"],
+    ),
+    (
+        "profiles",
         "/larder.cache.v1.FeedService/GetRound",
+        &["comments"],
+    ),
+    (
+        "profiles",
+        "/larder.cache.v1.FeedService/FetchEntries",
         &["comments"],
     ),
     (
@@ -67,7 +77,17 @@ const EDGES: [(&str, &str, &[&str]); 17] = [
     ),
     (
         "products",
+        "/larder.products.v1.ProductService/BatchGetProducts",
+        &["gateway", "reports"],
+    ),
+    (
+        "products",
         "/larder.cache.v1.FeedService/GetRound",
+        &["reports"],
+    ),
+    (
+        "products",
+        "/larder.cache.v1.FeedService/FetchEntries",
         &["reports"],
     ),
     (
@@ -111,6 +131,16 @@ const EDGES: [(&str, &str, &[&str]); 17] = [
     (
         "admin",
         "/larder.cache.v1.CacheService/GetAdvice",
+        &["operator"],
+    ),
+    (
+        "admin",
+        "/larder.cache.v1.CacheService/Watch",
+        &["gateway", "operator"],
+    ),
+    (
+        "admin",
+        "/larder.cache.v1.CacheService/Check",
         &["operator"],
     ),
 ];
@@ -209,12 +239,14 @@ async fn get(to: SocketAddr, tls: &Tls, path: &str) -> Result<String> {
     Ok(answer)
 }
 
-/// Calls a method with an empty message; what is in the answer does not matter here.
+/// Calls a method with an empty message until its answer begins, which of a stream may have no message
+/// yet; what is in it does not matter here.
 async fn call(client: Client, path: &str) -> Result<(), Status> {
     let mut grpc = tonic::client::Grpc::new(client);
     let path = path.parse().expect("a path");
     let codec = tonic_prost::ProstCodec::<(), ()>::default();
-    grpc.unary(Request::new(()), path, codec).await.map(drop)
+    let answer = grpc.server_streaming(Request::new(()), path, codec).await;
+    answer.map(drop)
 }
 
 /// Whether it was let in, whatever became of it there.
