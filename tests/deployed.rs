@@ -2,7 +2,6 @@
 //! by its probes, sells, takes hooks, and is called by those who may.
 
 use anyhow::{Context as _, Result, ensure};
-use larder_gateway::hooks::signature::{NONCE, SIGNATURE, TIMESTAMP, sign};
 use larder_proto::cache::v1::cache_service_client::CacheServiceClient;
 use larder_proto::cache::v1::{InvalidateRequest, WarmRequest};
 use larder_proto::callers::KNOWN;
@@ -15,16 +14,15 @@ use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
 use larder_proto::reports::v1::GetTopProductsRequest;
 use larder_proto::reports::v1::report_service_client::ReportServiceClient;
 use larder_runtime::client::{Client, Limits};
-use larder_runtime::config::Secret;
 use larder_runtime::token::Token;
-use larder_testkit::http::{Answer, ask};
+use larder_testkit::http::ask;
 use larder_testkit::port::Port;
 use larder_testkit::wait_until;
 use larder_tests::deployed::{Deployed, SERVICES, Told};
-use larder_tests::metrics;
+use larder_tests::{hook, metrics};
 use std::collections::BTreeSet;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tonic::{Code, Status};
 
 const LARDER: &str = env!("CARGO_BIN_EXE_larder");
@@ -68,32 +66,13 @@ async fn sells(suite: &Deployed) -> Result<()> {
     Ok(())
 }
 
-/// A hook that is signed with this.
-async fn hook(suite: &Deployed, secret: &str) -> Result<Answer> {
-    let body = r#"{"keyspace":"products","key":"tea"}"#;
-    let when = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let nonce = "a-nonce-of-the-test";
-    let signature = sign(
-        &Secret::from(secret.to_owned()),
-        when,
-        nonce,
-        body.as_bytes(),
-    );
-    let when = when.to_string();
-    let headers = [
-        (TIMESTAMP, when.as_str()),
-        (NONCE, nonce),
-        (SIGNATURE, signature.as_str()),
-    ];
-    let http = suite.address("gateway", 8080)?;
-    ask(http, "POST", "/hooks/invalidate", &headers, body).await
-}
-
 async fn takes_hooks(suite: &Deployed) -> Result<()> {
-    let refused = hook(suite, "another secret of that length").await?;
+    let http = suite.address("gateway", 8080)?;
+    let body = r#"{"keyspace":"products","key":"tea"}"#;
+    let refused = hook(http, "another secret of that length", body).await?;
     ensure!(refused.status == 401, "{} {}", refused.status, refused.body);
     let secret = suite.secret_of("gateway", "LARDER_HOOK_SECRET")?;
-    let taken = hook(suite, &secret).await?;
+    let taken = hook(http, &secret, body).await?;
     ensure!(taken.status == 200, "{} {}", taken.status, taken.body);
     Ok(())
 }

@@ -3,19 +3,16 @@
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;
 use larder_gateway::backends::{Addresses, Backends};
-use larder_gateway::hooks::signature::{NONCE, SIGNATURE, TIMESTAMP, sign};
 use larder_gateway::{Gateway, Parts};
-use larder_runtime::config::Secret;
 use larder_runtime::server::Limits;
 use larder_testkit::http::{Answer, ask};
 use larder_testkit::process::Signal;
 use larder_testkit::{postgres, redis, wait_until};
 use larder_tests::scene::SOON;
-use larder_tests::{Kind, Setup, Suite};
+use larder_tests::{Kind, Setup, Suite, hook};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -239,28 +236,13 @@ async fn a_hook_drops_a_copy_in_every_process() -> Result<()> {
     };
     let before = lines().await?;
     let body = r#"{"keyspace":"products","key":"tea"}"#;
-    let when = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let nonce = "a-nonce-of-the-test";
-    let signature = sign(
-        &Secret::from(SECRET.to_owned()),
-        when,
-        nonce,
-        body.as_bytes(),
-    );
-    let when = when.to_string();
-    let headers = [
-        (TIMESTAMP, when.as_str()),
-        (NONCE, nonce),
-        (SIGNATURE, signature.as_str()),
-    ];
-    let hook = async || ask(http, "POST", "/hooks/invalidate", &headers, body).await;
-    let taken = hook().await?;
+    let taken = hook(http, SECRET, body).await?;
     assert_eq!(taken.status, 200, "{}", taken.body);
     // It went through the journal: both heard of it.
     wait_until("the round", SOON, async || {
         lines().await.is_ok_and(|lines| lines >= before + 2)
     })
     .await?;
-    assert_eq!(hook().await?.status, 409);
+    assert_eq!(hook(http, SECRET, body).await?.status, 409);
     Ok(())
 }

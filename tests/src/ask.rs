@@ -1,7 +1,12 @@
 //! Calls, and what their metadata says.
 
+use anyhow::Result;
+use larder_gateway::hooks::signature::{NONCE, SIGNATURE, TIMESTAMP, sign};
+use larder_runtime::config::Secret;
+use larder_testkit::http::{self, Answer};
 use larder_wire::names;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -42,6 +47,20 @@ pub fn said<T>(answer: Result<Response<T>, Status>) -> Result<(T, Said), Status>
         token: text(&metadata, names::TOKEN),
     };
     Ok((message, said))
+}
+
+/// Has this dropped as a hook that is signed with `secret`; the nonce is the same each time.
+pub async fn hook(gateway: SocketAddr, secret: &str, body: &str) -> Result<Answer> {
+    let when = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let (secret, nonce) = (Secret::from(secret.to_owned()), "a-nonce-of-the-test");
+    let signature = sign(&secret, when, nonce, body.as_bytes());
+    let when = when.to_string();
+    let headers = [
+        (TIMESTAMP, when.as_str()),
+        (NONCE, nonce),
+        (SIGNATURE, signature.as_str()),
+    ];
+    http::ask(gateway, "POST", "/hooks/invalidate", &headers, body).await
 }
 
 fn text(metadata: &MetadataMap, name: &str) -> Option<String> {

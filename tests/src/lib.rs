@@ -19,5 +19,5 @@ pub mod scene;
 mod suite;
 pub mod torture;
 
-pub use ask::{Said, asking, said};
+pub use ask::{Said, asking, hook, said};
 pub use suite::{Kind, Replica, Setup, Suite};

@@ -17,6 +17,15 @@ pub mod watch;
 pub use error::{Error, Failure};
 pub use replicas::{Answers, Replica, Replicas, Way};
 
+use larder_proto::cache::v1::Count;
+use std::collections::BTreeMap;
+
+/// Counts by name.
+pub fn counts(counts: Vec<Count>) -> BTreeMap<String, u64> {
+    let counts = counts.into_iter();
+    counts.map(|count| (count.name, count.count)).collect()
+}
+
 /// A span in seconds; none is 0.
 pub fn seconds(span: Option<&prost_types::Duration>) -> f64 {
     span.map_or(0.0, |span| {

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use larder_proto::cache::v1 as wire;
 use larder_survey::hot::{Hot, hottest};
-use larder_survey::{Replicas, Way, seconds};
+use larder_survey::{Replicas, Way, counts, seconds};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -180,11 +180,6 @@ async fn ask(backends: &Backends) -> Survey {
         replicas,
         hot: hottest(hot, &[], HOT as usize),
     }
-}
-
-fn counts(counts: Vec<wire::Count>) -> BTreeMap<String, u64> {
-    let counts = counts.into_iter();
-    counts.map(|count| (count.name, count.count)).collect()
 }
 
 impl Replica {

@@ -7,7 +7,7 @@ use clap::Args;
 use larder_proto::cache::v1 as wire;
 use larder_proto::cache::v1::{GetAdviceRequest, GetStatsRequest};
 use larder_survey::hot::{self, hottest};
-use larder_survey::{Answers, Failure, Replicas, seconds};
+use larder_survey::{Answers, Failure, Replicas, counts, seconds};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -94,13 +94,6 @@ struct StatsRow {
     entries: u64,
     bytes: u64,
     capacity_bytes: u64,
-}
-
-fn counts(counts: Vec<wire::Count>) -> BTreeMap<String, u64> {
-    counts
-        .into_iter()
-        .map(|count| (count.name, count.count))
-        .collect()
 }
 
 impl Row for StatsRow {
