@@ -193,11 +193,8 @@ impl Gateway {
             .merge(console.routes())
             .collect(move |page| metrics.measure(page))
             .collect(move |page| pages.press().measure(page))
-            .collect({
-                let rates = rates.clone();
-                move |page| rates.iter().for_each(|rates| rates.measure(page))
-            })
             .collect(move |page| {
+                rates.iter().for_each(|rates| rates.measure(page));
                 let limiting = rates.iter().flat_map(larder_limit::Limits::guards);
                 larder_wire::measure_remote(page, limiting.chain(hooks.guard()));
             })

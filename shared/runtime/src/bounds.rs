@@ -21,8 +21,8 @@ pub struct Bounds {
     pub head_bytes: usize,
     /// How long a request's body may take before it counts as too slow to be worked on.
     pub body: Duration,
-    /// How long a peer may take nothing of what it is sent: of a connection, or of an answer of HTTP/2,
-    /// which is looked at so often only.
+    /// How long a peer may take nothing of what it is sent. That it has no room for an answer of HTTP/2
+    /// is noticed after at most twice as long, and endured for as long again.
     pub write: Duration,
     /// Calls at once on one connection of HTTP/2.
     pub streams: u32,

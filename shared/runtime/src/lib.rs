@@ -21,8 +21,7 @@
 //!
 //! What somebody can take of a process by connecting to it has [`bounds`]: [`places`] for connections,
 //! [`patience`] for what comes slowly, `stall` for what does not move, `untaken` for answers that their
-//! peer has no room for. [`transport`] is the one loop
-//! that serves connections, of every port.
+//! peer has no room for. [`transport`] is the one loop that serves connections, of every port.
 //!
 //! Links are plain TCP unless there are certificates: [`tls`] holds them and reads them again,
 //! [`incoming`] are the connections of a port with their handshakes done, and a [`connection`] knows

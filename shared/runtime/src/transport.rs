@@ -184,10 +184,10 @@ async fn serve<S, B>(
     let (ends, untaken) = (life.last.clone(), life.untaken.clone());
     let answers = service_fn(move |mut request: Request<Received>| {
         request.extensions_mut().insert(peer.clone());
-        let is_first = request.version() < Version::HTTP_2;
+        let is_http1 = request.version() < Version::HTTP_2;
         Answering {
-            last: is_first.then(|| ends.clone()),
-            untaken: (!is_first).then(|| untaken.clone()),
+            last: is_http1.then(|| ends.clone()),
+            untaken: (!is_http1).then(|| untaken.clone()),
             answer: service.clone().oneshot(request),
         }
     });
