@@ -4,10 +4,8 @@
 use crate::{ADMIN_PORT, Comments, GRPC_PORT, PROFILES, crowd};
 use anyhow::Result;
 use clap::Args;
-use larder_host::{Parts, asked_to_end};
 use larder_runtime::client::{self, Client};
 use larder_runtime::config::Common;
-use larder_runtime::telemetry;
 use larder_runtime::tls::Tls;
 
 /// Everything that the process can be told.
@@ -50,10 +48,7 @@ impl Settings {
             return Ok(());
         }
         let comments = Comments::new(client).crowd_followers(crowd_followers);
-        let telemetry = telemetry::init("larder-comments", &common.logging)?;
-        let parts = Parts::of(&common, tls, GRPC_PORT, ADMIN_PORT)?;
-        let ended = larder_host::run(comments, parts, asked_to_end()).await;
-        telemetry.end().await;
-        Ok(ended?)
+        larder_host::run(comments, &common, tls, GRPC_PORT, ADMIN_PORT).await?;
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::settings::Settings;
 use crate::{ADMIN_PORT, Gateway, HTTP_PORT};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use larder_runtime::{shutdown, telemetry};
 
 impl Settings {
@@ -18,17 +18,9 @@ impl Settings {
         let telemetry = telemetry::init("larder-gateway", &self.logging)?;
         let parts = self.parts()?;
         let (http, admin) = self.listen.take(HTTP_PORT, ADMIN_PORT).await?;
-        let ended = shutdown::requested();
         let health = self.listen.take_health().await?;
         let gateway = Gateway::on(http, admin, parts).health_on(health);
-        gateway
-            .serve(async {
-                if let Err(error) = ended.await.context("listening to signals") {
-                    tracing::error!(error = %format!("{error:#}"), "signals cannot be listened to");
-                    std::future::pending().await
-                }
-            })
-            .await;
+        gateway.serve(shutdown::asked_to_end()).await;
         telemetry.end().await;
         Ok(())
     }

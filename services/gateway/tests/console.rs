@@ -199,7 +199,7 @@ async fn every_replica_is_shown_with_its_numbers_and_one_that_is_away_as_away() 
     let keyspaces = products["keyspaces"].as_array().context("keyspaces")?;
     let of = keyspaces
         .iter()
-        .find(|of| of["name"] == "products")
+        .find(|of| of["keyspace"] == "products")
         .context("products")?;
     let reads = of["reads"].as_object().context("reads")?;
     ensure!(
@@ -264,7 +264,7 @@ async fn a_hint_that_arrives_is_counted_in_the_histogram() -> Result<()> {
             .context("sources")?;
         let profiles = sources
             .iter()
-            .find(|of| of["name"] == "profiles")
+            .find(|of| of["source"] == "profiles")
             .context("profiles")?;
         let buckets = profiles["propagation"].as_array().context("propagation")?;
         anyhow::Ok(

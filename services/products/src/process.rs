@@ -4,9 +4,7 @@
 use crate::{ADMIN_PORT, GRPC_PORT, Products};
 use anyhow::Result;
 use clap::Args;
-use larder_host::{Parts, asked_to_end};
 use larder_runtime::config::Common;
-use larder_runtime::telemetry;
 use larder_runtime::tls::Tls;
 
 /// Everything that the process can be told.
@@ -27,15 +25,8 @@ impl Settings {
             print!("{}", common.shown(GRPC_PORT, ADMIN_PORT));
             return Ok(());
         }
-        let telemetry = telemetry::init("larder-products", &common.logging)?;
-        let parts = Parts::of(
-            &common,
-            Tls::open(&common.certificates)?,
-            GRPC_PORT,
-            ADMIN_PORT,
-        )?;
-        let ended = larder_host::run(Products, parts, asked_to_end()).await;
-        telemetry.end().await;
-        Ok(ended?)
+        let tls = Tls::open(&common.certificates)?;
+        larder_host::run(Products, &common, tls, GRPC_PORT, ADMIN_PORT).await?;
+        Ok(())
     }
 }

@@ -4,10 +4,8 @@
 use crate::{ADMIN_PORT, GRPC_PORT, PRODUCTS, Reports, WARM_AT, warm::Schedule};
 use anyhow::Result;
 use clap::Args;
-use larder_host::{Parts, asked_to_end};
 use larder_runtime::client::{self, Client};
 use larder_runtime::config::Common;
-use larder_runtime::telemetry;
 use larder_runtime::tls::Tls;
 
 /// Everything that the process can be told.
@@ -50,10 +48,7 @@ impl Settings {
             return Ok(());
         }
         let reports = Reports::new(client, warm_at);
-        let telemetry = telemetry::init("larder-reports", &common.logging)?;
-        let parts = Parts::of(&common, tls, GRPC_PORT, ADMIN_PORT)?;
-        let ended = larder_host::run(reports, parts, asked_to_end()).await;
-        telemetry.end().await;
-        Ok(ended?)
+        larder_host::run(reports, &common, tls, GRPC_PORT, ADMIN_PORT).await?;
+        Ok(())
     }
 }

@@ -136,9 +136,10 @@
 //!
 //! The judgement, without I/O or clock: [`snapshot`] (what is visible to whom), [`judge`] (the
 //! rule), [`digest`] (what this process knows of changes). Then what feeds it: [`feed`], and
-//! [`source`] with its poller and its hints. Then a read: `cache.rs` (the handle), `flight.rs`
-//! (single-flight), `fill.rs` (remote tier, advisory lock, load), `local.rs` and [`remote`] (the
-//! tiers), `entry.rs` and `parcel.rs` (a value here and there). `write.rs` is what follows a
+//! [`source`] with its poller and its hints. Then a read: `cache.rs` (the handle), `fetch.rs` (what
+//! memory lacks), `renewal.rs` (what it has had for long), `flight.rs` (single-flight), `fill.rs`
+//! (remote tier, advisory lock, load), `local.rs` and [`remote`] (the tiers), `entry.rs` and
+//! `parcel.rs` (a value here and there). `write.rs` is what follows a
 //! commit, `pinned.rs` what is kept for a crowd, `tell.rs` what other services are told, `memo.rs`
 //! what is made of several answers, `measure.rs` what is noted of reads (hot keys, the miss-ratio
 //! curve), [`advice`] what follows. At last the operator's side: [`operate`] (a keyspace by the text
@@ -168,6 +169,7 @@ mod codec;
 pub mod digest;
 mod entry;
 pub mod feed;
+mod fetch;
 mod fill;
 mod flight;
 #[doc(hidden)]
@@ -189,6 +191,7 @@ mod pinned;
 pub mod policy;
 mod read;
 pub mod remote;
+mod renewal;
 pub mod snapshot;
 pub mod source;
 pub mod stats;

@@ -1,7 +1,7 @@
 //! Why a service did not start, or ended.
 
 use crate::service::BoxError;
-use larder_runtime::{access, listen, server, tls};
+use larder_runtime::{access, listen, server, telemetry, tls};
 
 /// Why a service did not start, or ended. None of these mends itself.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum Error {
     /// The gRPC server failed.
     #[error(transparent)]
     Server(#[from] server::Error),
+    /// Nothing can be said of what it does.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
     /// Its certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::Error),

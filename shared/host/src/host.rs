@@ -19,11 +19,14 @@ use larder_proto::callers;
 use larder_runtime::access::{self, Access};
 use larder_runtime::admin::Admin;
 use larder_runtime::callers::Callers;
+use larder_runtime::config::Common;
 use larder_runtime::exposition::Metric;
 use larder_runtime::policy::Policy;
 use larder_runtime::readiness::{Gate, Readiness};
 use larder_runtime::server::Server;
 use larder_runtime::shortcut::Place;
+use larder_runtime::shutdown;
+use larder_runtime::telemetry;
 use larder_runtime::tls::Tls;
 use larder_wire::{Feeds, Operator};
 use std::io;
@@ -80,13 +83,24 @@ struct Opened {
     sources: Vec<Source>,
 }
 
-/// Starts a service and runs it until `stop`, or until it cannot go on.
+/// Runs a service as this process was told to, until it is asked to end; the ports are the defaults
+/// of this service. `tls` is of the same settings, and may be that of clients too.
 pub async fn run<S: Service>(
     service: S,
-    parts: Parts,
-    stop: impl Future<Output = ()>,
+    common: &Common,
+    tls: Option<Tls>,
+    grpc_port: u16,
+    admin_port: u16,
 ) -> Result<(), Error> {
-    Host::bind(service, parts).await?.serve(stop).await
+    let name = format!("larder-{}", service.name());
+    let telemetry = telemetry::init(&name, &common.logging)?;
+    let parts = Parts::of(common, tls, grpc_port, admin_port)?;
+    let ended = match Host::bind(service, parts).await {
+        Ok(host) => host.serve(shutdown::asked_to_end()).await,
+        Err(error) => Err(error),
+    };
+    telemetry.end().await;
+    ended
 }
 
 impl<S: Service> Host<S> {

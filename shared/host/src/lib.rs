@@ -49,7 +49,7 @@ pub use entity::{Entity, absent, found, found_at_once, written};
 pub use error::Error;
 pub use host::{Host, run};
 pub use late::Late;
-pub use parts::{Parts, Port, Timing, asked_to_end};
+pub use parts::{Parts, Port, Timing};
 pub use place::database_url;
 pub use service::{BoxError, Grpc, GrpcService, Migrations, Service};
 pub use sql::among;

@@ -6,7 +6,7 @@ use larder::remote::{self, Remote, Trust};
 use larder::{SealKey, Tiers};
 use larder_runtime::config::{Address, Common, Limiting, Migrate, Name, Operators, RedisPem};
 use larder_runtime::tls::Tls;
-use larder_runtime::{listen, server, shutdown};
+use larder_runtime::{listen, server};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,13 +173,5 @@ impl Port {
             Self::At(address) => listen::listen(setting, address).await,
             Self::Taken(listener) => Ok(listener),
         }
-    }
-}
-
-/// Waits until the process is asked to end; for ever where that cannot be heard.
-pub async fn asked_to_end() {
-    if let Err(error) = shutdown::requested().await {
-        tracing::error!(error = %error, "signals cannot be listened to");
-        std::future::pending().await
     }
 }

@@ -4,9 +4,7 @@
 //! nothing else reads the environment. What cannot be understood stops the start with the name
 //! of its setting.
 
-use crate::server;
 use clap::{Args, ValueEnum};
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -20,6 +18,9 @@ mod network;
 mod quota;
 mod redis_tls;
 mod sealing;
+mod seams;
+mod serving;
+mod shown;
 
 pub use address::{Address, Secret};
 pub use connecting::Connecting;
@@ -31,19 +32,10 @@ pub use network::{Network, NotNetwork};
 pub use quota::{NotQuota, Quota};
 pub use redis_tls::{RedisPem, RedisTls, Unreadable};
 pub use sealing::{NoSealKey, Sealing};
-
-/// Settings that contradict each other or what is there.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Error {
-    /// `--embedded deny`, and yet a seam is embedded.
-    #[error("{setting} is {address}, which is embedded, and --embedded (LARDER_EMBEDDED) is deny")]
-    Embedded {
-        /// The setting of the seam.
-        setting: &'static str,
-        /// What it is.
-        address: Address,
-    },
-}
+pub use seams::{Embedded, Error, Seams};
+pub use serving::Serving;
+pub use shown::Shown;
+use shown::word;
 
 /// Everything that every service's process can be told.
 #[derive(Args, Clone, Debug)]
@@ -99,87 +91,6 @@ pub struct Listen {
     /// Only here so that its variable is read.
     #[arg(long, env = "LARDER_ADMIN_ADDR", value_parser = listen_address, hide = true)]
     pub larder_admin_addr: Option<SocketAddr>,
-}
-
-/// What is behind the two seams, the remote tier and the database.
-#[derive(Args, Clone, Debug)]
-pub struct Seams {
-    /// The shared tier: `hub:` inside this process, `redis://host`, `redis-sentinel://a,b,c/name`,
-    /// or `redis-cluster://a,b,c`; with `rediss` for `redis` over TLS.
-    #[arg(
-        long,
-        env = "REDIS_URL",
-        value_name = "URL",
-        default_value = "hub:",
-        hide_env_values = true
-    )]
-    pub remote: Address,
-    /// Whom it believes to be Redis.
-    #[command(flatten)]
-    pub redis_tls: RedisTls,
-    /// The database: `sqlite://folder`, `postgres://`; with `?sslmode=verify-full&sslrootcert=FILE`
-    /// over TLS, to whoever has a certificate of its name and of that CA.
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        value_name = "URL",
-        default_value = "sqlite://larder-data",
-        hide_env_values = true
-    )]
-    pub database: Address,
-    /// Whether a seam may be embedded in this process; with `deny` the start fails if one is.
-    #[arg(long, env = "LARDER_EMBEDDED", value_enum, default_value_t = Embedded::Allow)]
-    pub embedded: Embedded,
-}
-
-/// Whether seams may be embedded.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Embedded {
-    /// A laptop.
-    Allow,
-    /// Production.
-    Deny,
-}
-
-/// How a process serves, and how it ends.
-#[derive(Args, Clone, Debug)]
-pub struct Serving {
-    /// Seconds from the wish to end until the end, whatever is still running.
-    #[arg(
-        long,
-        env = "LARDER_DRAIN_SECONDS",
-        value_name = "N",
-        default_value_t = 25
-    )]
-    pub drain_seconds: u32,
-    /// Of these, the first so many seconds in which calls are still taken, until everybody
-    /// knows that this process is not ready.
-    #[arg(
-        long,
-        env = "LARDER_SETTLE_SECONDS",
-        value_name = "N",
-        default_value_t = 0
-    )]
-    pub settle_seconds: u32,
-    /// Calls served at once; more are turned away.
-    #[arg(
-        long,
-        env = "LARDER_MAX_CALLS",
-        value_name = "N",
-        default_value_t = 2048
-    )]
-    pub max_calls: usize,
-    /// Milliseconds that a call takes at most, whatever its caller allows.
-    #[arg(
-        long,
-        env = "LARDER_CALL_TIMEOUT_MS",
-        value_name = "N",
-        default_value_t = 30_000
-    )]
-    pub call_timeout_ms: u64,
-    /// What each port keeps and waits for.
-    #[command(flatten)]
-    pub connecting: Connecting,
 }
 
 /// What a process does beside its answers.
@@ -266,50 +177,6 @@ impl Listen {
     }
 }
 
-impl Seams {
-    /// Fails if a seam is embedded and must not be. To be called before anything is opened.
-    pub fn check(&self) -> Result<(), Error> {
-        let seams = [
-            ("--remote (REDIS_URL)", &self.remote, "hub"),
-            ("--database (DATABASE_URL)", &self.database, "sqlite"),
-        ];
-        let embedded = seams
-            .into_iter()
-            .find(|(_, address, own)| address.scheme() == *own);
-        match (self.embedded, embedded) {
-            (Embedded::Deny, Some((setting, address, _))) => Err(Error::Embedded {
-                setting,
-                address: address.clone(),
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Serving {
-    /// The same, for the server.
-    pub fn limits(&self) -> server::Limits {
-        server::Limits {
-            drain: Duration::from_secs(self.drain_seconds.into()),
-            settle: Duration::from_secs(self.settle_seconds.into()),
-            calls: self.max_calls,
-            call: Duration::from_millis(self.call_timeout_ms),
-            bounds: self.connecting.bounds(),
-            ..server::Limits::default()
-        }
-    }
-
-    /// Adds its settings to what is printed.
-    pub fn show(&self, shown: Shown) -> Shown {
-        let shown = shown
-            .line("drain-seconds", self.drain_seconds)
-            .line("settle-seconds", self.settle_seconds)
-            .line("max-calls", self.max_calls)
-            .line("call-timeout-ms", self.call_timeout_ms);
-        self.connecting.show(shown)
-    }
-}
-
 impl Common {
     /// The settings as they are understood, secrets starred; a service with settings of its own
     /// adds them with [`Shown::line`]. The ports are the defaults of this service.
@@ -332,34 +199,6 @@ impl Common {
     }
 }
 
-/// What `--print-config` prints: a line for each setting.
-#[derive(Clone, Default, Debug)]
-#[must_use]
-pub struct Shown(Vec<(&'static str, String)>);
-
-impl Shown {
-    /// Adds a setting. Its `Display` must not tell a secret: see [`Address`] and [`Secret`].
-    pub fn line(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.0.push((name, value.to_string()));
-        self
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))
-    }
-}
-
-/// The word by which an enum is set.
-fn word(value: impl ValueEnum) -> String {
-    value
-        .to_possible_value()
-        .map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
@@ -376,128 +215,4 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-
-    #[derive(Parser, Debug)]
-    struct Config {
-        #[command(flatten)]
-        common: Common,
-    }
-
-    /// Without the environment, which differs from one machine to the next.
-    fn parsed(flags: &[&str]) -> Result<Common, clap::Error> {
-        let command = Config::command().mut_args(|arg| arg.env(None::<&str>));
-        let matches = command.try_get_matches_from(["larder"].iter().chain(flags))?;
-        Config::from_arg_matches(&matches).map(|config| config.common)
-    }
-
-    #[test]
-    fn everything_has_a_default_that_works_on_a_laptop() {
-        let common = parsed(&[]).expect("defaults");
-        assert_eq!(common.listen.grpc(7101).to_string(), "127.0.0.1:7101");
-        assert_eq!(common.listen.admin(9101).to_string(), "127.0.0.1:9101");
-        assert_eq!(common.seams.remote.expose(), "hub:");
-        assert_eq!(common.seams.check(), Ok(()));
-        assert_eq!(common.serving.limits().drain, Duration::from_secs(25));
-    }
-
-    #[test]
-    fn a_bad_value_names_its_setting() {
-        for (flag, value) in [
-            ("--grpc-addr", "nowhere"),
-            ("--admin-addr", "127.0.0.1:http"),
-            ("--remote", ""),
-            ("--database", "no-scheme"),
-            ("--embedded", "maybe"),
-            ("--migrate", "never"),
-            ("--drain-seconds", "-1"),
-            ("--warm-seconds", "61"),
-            ("--log-format", "xml"),
-            ("--rate-limit-ip", "100"),
-            ("--rate-burst-ip", "0"),
-            ("--rate-limit-user", "100/fortnight"),
-            ("--rate-limit-user-header", "my header"),
-            ("--rate-limit-away", "panic"),
-            ("--trusted-proxies", "10.0.0.0/8,10.0.0.1/8"),
-            ("--trusted-header", "via"),
-            ("--callers", "gateway,*"),
-            ("--admin-callers", "two words"),
-            ("--health-addr", "nowhere"),
-            ("--max-connections", "many"),
-            ("--max-head-bytes", "80"),
-            ("--keepalive-ms", "0"),
-            ("--write-timeout-ms", "0"),
-        ] {
-            let error = parsed(&[&format!("{flag}={value}")]).expect_err(flag);
-            assert!(error.to_string().contains(flag), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_seam_that_is_embedded_and_must_not_be_is_named() {
-        let real = [
-            "--embedded=deny",
-            "--remote=redis://r",
-            "--database=postgres://d",
-        ];
-        assert_eq!(parsed(&real).expect("flags").seams.check(), Ok(()));
-        let error = |flags: &[&str]| {
-            parsed(flags)
-                .expect("flags")
-                .seams
-                .check()
-                .expect_err("embedded")
-                .to_string()
-        };
-        assert!(
-            error(&["--embedded=deny", "--database=postgres://d"])
-                .starts_with("--remote (REDIS_URL) is hub:")
-        );
-        assert!(
-            error(&["--embedded=deny", "--remote=redis://r"])
-                .starts_with("--database (DATABASE_URL) is sqlite:")
-        );
-    }
-
-    #[test]
-    fn addresses_may_leave_out_or_name_the_host() {
-        for (text, expected) in [
-            (":7101", "0.0.0.0:7101"),
-            ("localhost:7101", "127.0.0.1:7101"),
-            ("10.1.2.3:7101", "10.1.2.3:7101"),
-            ("[::1]:7101", "[::1]:7101"),
-        ] {
-            assert_eq!(listen_address(text).expect(text).to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn what_is_printed_is_what_counts_and_secrets_are_starred() {
-        let flags = [
-            "--remote=redis://:hush@r:6379",
-            "--grpc-addr=:1",
-            "--larder-admin-addr=:2",
-            "--rate-limit-ip=100/s",
-            "--trusted-proxies=10.0.0.0/8,::1",
-        ];
-        let text = parsed(&flags).expect("flags").shown(7101, 9101).to_string();
-        for line in [
-            "grpc-addr = 0.0.0.0:1\n",
-            "admin-addr = 0.0.0.0:2\n",
-            "remote = redis://:***@r:6379\n",
-            "migrate = auto\n",
-            "warm-seconds = 3\n",
-            "max-connections = 16384\n",
-            "head-timeout-ms = 20000\n",
-            "rate-limit-ip = 100/s\n",
-            "rate-burst-ip = 100\n",
-            "rate-limit-user = none\n",
-            "trusted-proxies = 10.0.0.0/8,::1/128\n",
-        ] {
-            assert!(text.contains(line), "{line} is missing in {text}");
-        }
-        assert!(!text.contains("hush"));
-    }
-}
+mod tests;

@@ -14,3 +14,11 @@ pub async fn requested() -> io::Result<()> {
     tracing::info!(shutdown.signal = name, "asked to end");
     Ok(())
 }
+
+/// As [`requested`]; where signals cannot be listened to, it says so and waits for ever.
+pub async fn asked_to_end() {
+    if let Err(error) = requested().await {
+        tracing::error!(error = %error, "signals cannot be listened to");
+        std::future::pending().await
+    }
+}

@@ -4,7 +4,7 @@
 //! whose it is. One that does not answer in time is a [`Failure`] beside the answers of the others:
 //! never left out, and never waited for longer than was said. Knows the contract of
 //! `CacheService` and nothing of what is behind it; never finds replicas by itself. Reading order:
-//! [`Replicas`] (whom to ask, and how), then what can be asked: [`hot`], [`inspect`],
+//! [`Replicas`] (whom to ask, and how), then what can be asked: [`stats`], [`hot`], [`inspect`],
 //! [`invalidate`] and [`watch`].
 
 pub mod error;
@@ -12,19 +12,11 @@ pub mod hot;
 pub mod inspect;
 pub mod invalidate;
 mod replicas;
+pub mod stats;
 pub mod watch;
 
 pub use error::{Error, Failure};
 pub use replicas::{Answers, Replica, Replicas, Way};
-
-use larder_proto::cache::v1::Count;
-use std::collections::BTreeMap;
-
-/// Counts by name.
-pub fn counts(counts: Vec<Count>) -> BTreeMap<String, u64> {
-    let counts = counts.into_iter();
-    counts.map(|count| (count.name, count.count)).collect()
-}
 
 /// A span in seconds; none is 0.
 pub fn seconds(span: Option<&prost_types::Duration>) -> f64 {

@@ -10,9 +10,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use larder_proto::cache::v1 as wire;
 use larder_survey::hot::{Hot, hottest};
-use larder_survey::{Replicas, Way, counts, seconds};
+use larder_survey::stats::{KeyspaceStats, SourceStats};
+use larder_survey::{Replicas, Way, seconds};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
@@ -53,44 +53,15 @@ struct Replica {
     /// Why it does not answer, if it does not.
     error: Option<String>,
     keyspaces: Vec<Keyspace>,
-    sources: Vec<Source>,
+    sources: Vec<SourceStats>,
 }
 
 #[derive(Serialize, Debug)]
 struct Keyspace {
-    name: String,
-    source: String,
     /// No cached answer is further behind its source.
     max_staleness_seconds: Option<f64>,
-    reads: BTreeMap<String, u64>,
-    misses: BTreeMap<String, u64>,
-    evictions: BTreeMap<String, u64>,
-    loads: u64,
-    load_errors: u64,
-    load_seconds: f64,
-    entries: u64,
-    bytes: u64,
-    capacity_bytes: u64,
-}
-
-#[derive(Serialize, Debug)]
-struct Source {
-    name: String,
-    /// Absent before the first proof.
-    proven_age_seconds: Option<f64>,
-    rounds: u64,
-    round_errors: u64,
-    gaps: u64,
-    hints: BTreeMap<String, u64>,
-    invalidations: BTreeMap<String, u64>,
-    propagation: Vec<Bucket>,
-}
-
-#[derive(Serialize, Debug)]
-struct Bucket {
-    /// Absent for the last, which has no bound.
-    most_seconds: Option<f64>,
-    count: u64,
+    #[serde(flatten)]
+    stats: KeyspaceStats,
 }
 
 /// Asks the replicas, once for all who ask at the same time.
@@ -191,42 +162,13 @@ impl Replica {
         };
         let keyspaces = stats.keyspaces.into_iter().map(|stats| Keyspace {
             max_staleness_seconds: staleness(&stats.keyspace),
-            name: stats.keyspace,
-            source: stats.source,
-            reads: counts(stats.reads),
-            misses: counts(stats.misses),
-            evictions: counts(stats.evictions),
-            loads: stats.loads,
-            load_errors: stats.load_errors,
-            load_seconds: seconds(stats.load_time.as_ref()),
-            entries: stats.entries,
-            bytes: stats.bytes,
-            capacity_bytes: stats.capacity_bytes,
+            stats: stats.into(),
         });
         Self {
             name,
             error: None,
             keyspaces: keyspaces.collect(),
-            sources: stats.sources.into_iter().map(Source::of).collect(),
-        }
-    }
-}
-
-impl Source {
-    fn of(stats: wire::SourceStats) -> Self {
-        let buckets = stats.propagation.into_iter().map(|bucket| Bucket {
-            most_seconds: bucket.most.as_ref().map(|most| seconds(Some(most))),
-            count: bucket.count,
-        });
-        Self {
-            name: stats.source,
-            proven_age_seconds: stats.proven_age.as_ref().map(|age| seconds(Some(age))),
-            rounds: stats.rounds,
-            round_errors: stats.round_errors,
-            gaps: stats.gaps,
-            hints: counts(stats.hints),
-            invalidations: counts(stats.invalidations),
-            propagation: buckets.collect(),
+            sources: stats.sources.into_iter().map(SourceStats::from).collect(),
         }
     }
 }

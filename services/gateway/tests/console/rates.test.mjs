@@ -8,11 +8,11 @@ const source = await readFile(new URL("../../src/console/page/rates.js", import.
 const rates = await import(`data:text/javascript,${encodeURIComponent(source)}`);
 
 const keyspace = (l1, l2, load) => ({
-  name: "products", source: "products", reads: { l1, l2, load, stale: 0 }, misses: { cold: load },
-  loads: load, load_errors: 0, entries: 5, bytes: 100, capacity_bytes: 1000,
+  keyspace: "products", source: "products", reads: { l1, l2, load, stale: 0 }, misses: { cold: load },
+  loads: load, load_errors: load / 2, entries: 5, bytes: 100, capacity_bytes: 1000,
 });
 const source_ = (rounds, counts) => ({
-  name: "products", rounds,
+  source: "products", rounds,
   propagation: counts.map((count, n) => ({ most_seconds: [0.001, 0.01, null][n], count })),
 });
 const replica = (name, reads, rounds = 0, hints = [0, 0, 0]) => ({
@@ -31,7 +31,8 @@ test("a ratio is of what was read between two answers and not since the start", 
   assert.deepEqual([total, parts.l1, parts.l2, parts.load, parts.other], [10, 7, 2, 1, 0]);
   assert.equal(ratio("l1"), 0.7);
   assert.equal(rates.shares(replicas.get("b").reads).ratio("l1"), 0.5);
-  assert.deepEqual([all.known, all.loads, all.entries], [true, 1, 10]);
+  assert.deepEqual([all.known, all.loads, all.loadErrors, all.misses.cold], [true, 1, 0.5, 1]);
+  assert.deepEqual([all.entries, all.bytes, all.capacity], [10, 200, 2000]);
 });
 
 test("a replica that began anew counts from nothing, and never backwards", () => {

@@ -4,10 +4,10 @@ use super::find::all_answered;
 use crate::output::Output;
 use anyhow::bail;
 use clap::Args;
-use larder_proto::cache::v1 as wire;
 use larder_proto::cache::v1::{GetAdviceRequest, GetStatsRequest};
 use larder_survey::hot::{self, hottest};
-use larder_survey::{Answers, Failure, Replicas, counts, seconds};
+use larder_survey::stats::KeyspaceStats;
+use larder_survey::{Answers, Failure, Replicas};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,65 +78,36 @@ where
 
 #[derive(Serialize)]
 struct StatsRow {
-    keyspace: String,
     replica: String,
-    reads: u64,
     /// The share of the reads that memory answered.
     hit_ratio: Option<f64>,
-    outcomes: BTreeMap<String, u64>,
-    misses: BTreeMap<String, u64>,
-    evictions: BTreeMap<String, u64>,
-    checks: BTreeMap<String, u64>,
-    rescues: u64,
-    loads: u64,
-    load_errors: u64,
-    load_seconds: f64,
-    entries: u64,
-    bytes: u64,
-    capacity_bytes: u64,
+    #[serde(flatten)]
+    stats: KeyspaceStats,
 }
 
 impl Row for StatsRow {
     fn place(&self) -> (&str, &str) {
-        (&self.keyspace, &self.replica)
+        (&self.stats.keyspace, &self.replica)
     }
 }
 
 impl StatsRow {
-    fn of(replica: &str, stats: wire::KeyspaceStats) -> Self {
-        let outcomes = counts(stats.reads);
-        let reads: u64 = outcomes.values().sum();
-        let hits = outcomes.get("l1").copied().unwrap_or_default();
+    fn of(replica: &str, stats: KeyspaceStats) -> Self {
         Self {
-            keyspace: stats.keyspace,
             replica: replica.to_owned(),
-            reads,
-            hit_ratio: (reads > 0).then(|| hits as f64 / reads as f64),
-            outcomes,
-            misses: counts(stats.misses),
-            evictions: counts(stats.evictions),
-            checks: counts(stats.checks),
-            rescues: stats.rescues,
-            loads: stats.loads,
-            load_errors: stats.load_errors,
-            load_seconds: seconds(stats.load_time.as_ref()),
-            entries: stats.entries,
-            bytes: stats.bytes,
-            capacity_bytes: stats.capacity_bytes,
+            hit_ratio: stats.hit_ratio(),
+            stats,
         }
     }
 
-    fn outcome(&self, name: &str) -> u64 {
-        self.outcomes.get(name).copied().unwrap_or_default()
+    fn reads(&self, outcome: &str) -> u64 {
+        self.stats.reads.get(outcome).copied().unwrap_or_default()
     }
 
     /// The causes of misses, the most frequent first, in one line.
     fn why(&self) -> String {
-        let mut misses: Vec<_> = self
-            .misses
-            .iter()
-            .filter(|(_, count)| **count > 0)
-            .collect();
+        let misses = self.stats.misses.iter();
+        let mut misses: Vec<_> = misses.filter(|(_, count)| **count > 0).collect();
         misses.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let told: Vec<_> = misses
             .iter()
@@ -157,21 +128,22 @@ impl fmt::Display for Table<StatsRow> {
             let hit = row
                 .hit_ratio
                 .map_or_else(|| "-".to_owned(), |r| format!("{:.1}%", 100.0 * r));
+            let stats = &row.stats;
             let room = format!(
                 "{:.1}/{:.0}",
-                mebibytes(row.bytes),
-                mebibytes(row.capacity_bytes)
+                mebibytes(stats.bytes),
+                mebibytes(stats.capacity_bytes)
             );
             writeln!(
                 f,
                 "{:<16} {:<12} {:>10} {hit:>6} {:>9} {:>9} {:>8} {:>9} {room:>13}  {}",
-                row.keyspace,
+                stats.keyspace,
                 row.replica,
-                row.reads,
-                row.outcome("l2"),
-                row.loads,
-                row.outcome("joined"),
-                row.entries,
+                stats.reads.values().sum::<u64>(),
+                row.reads("l2"),
+                stats.loads,
+                row.reads("joined"),
+                stats.entries,
                 row.why(),
             )?;
         }
@@ -186,7 +158,7 @@ pub async fn stats(replicas: &Replicas, asked: Stats, output: Output) -> anyhow:
     let Answers { answers, failures } = replicas.ask(ask).await.whole()?;
     let rows = answers.into_iter().flat_map(|(replica, stats)| {
         let rows = stats.keyspaces.into_iter();
-        rows.map(move |stats| StatsRow::of(&replica, stats))
+        rows.map(move |stats| StatsRow::of(&replica, stats.into()))
     });
     show(rows, failures, &asked.keyspaces, output)
 }

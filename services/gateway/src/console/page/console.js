@@ -83,7 +83,7 @@ function summary(state, now, answering) {
   at("summary").replaceChildren(
     view.tile("Reads each second", rate(now.all, reads.total)),
     view.tile("From memory (L1)", view.percent(reads.ratio("l1"))),
-    view.tile("From Redis (L2)", view.percent(reads.ratio("l2"))),
+    view.tile("From the remote tier (L2)", view.percent(reads.ratio("l2"))),
     view.tile("Loads each second", rate(now.all, now.all.loads),
       now.all.loadErrors > 0 ? `${view.count(now.all.loadErrors)} fail` : ""),
     view.tile("Oldest proof", view.time(oldest), unproven > 0 ? `${unproven} without any` : ""),
@@ -122,7 +122,7 @@ function replicas(state, then, now) {
     const of = now.replicas.get(replica.name);
     const reads = shares(of.reads);
     return replica.sources.map((source, n) => {
-      const bounds = replica.keyspaces.filter((one) => one.source === source.name);
+      const bounds = replica.keyspaces.filter((one) => one.source === source.source);
       const bound = Math.min(...bounds.map((one) => one.max_staleness_seconds ?? Infinity));
       const age = source.proven_age_seconds;
       const share = age == null ? 1 : age / bound;
@@ -131,11 +131,11 @@ function replicas(state, then, now) {
       const first = n === 0;
       return view.make("tr", { class: sign === "good" ? "" : sign },
         heading(replica.name),
-        cell(source.name),
+        cell(source.source),
         number(view.time(age)),
         cell(view.badge(sign, word)),
         cell(Number.isFinite(bound) ? view.bar(share, sign) : "", "wide"),
-        number(view.count(rounds(state, then, replica.name, source.name))),
+        number(view.count(rounds(state, then, replica.name, source.source))),
         number(view.exact(source.round_errors)),
         number(view.exact(source.gaps)),
         number(first ? rate(of, reads.total) : ""),

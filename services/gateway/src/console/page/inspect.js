@@ -72,7 +72,7 @@ export function startInspector() {
       const served = ["served", "loaded"].includes(place.verdict);
       const state = served ? "good" : place.verdict === "not there" ? "" : "warn";
       return view.make("tr", {},
-        cell({ l1: "memory (L1)", l2: "Redis (L2)", source: "database" }[place.place]),
+        cell({ l1: "memory (L1)", l2: "remote tier (L2)", source: "database" }[place.place]),
         view.heading(place.replica),
         cell(view.badge(state, place.verdict.replaceAll("_", " "))),
         number(place.version),

@@ -32,6 +32,8 @@ export function before(history, window) {
 const grown = (now, then) => (now >= then ? now - then : now);
 
 const named = (list, name) => list?.find((one) => one.name === name);
+const keyspaceOf = (replica, name) => replica?.keyspaces.find((one) => one.keyspace === name);
+const sourceOf = (replica, name) => replica?.sources.find((one) => one.source === name);
 
 /** How counters by name have grown. */
 function counts(now, then = {}) {
@@ -77,14 +79,15 @@ export function live(now, then) {
     const of = empty();
     replicas.set(replica.name, of);
     for (const keyspace of replica.keyspaces) {
-      if (!keyspaces.has(keyspace.name)) keyspaces.set(keyspace.name, empty());
-      const sum = keyspaces.get(keyspace.name);
+      const name = keyspace.keyspace;
+      if (!keyspaces.has(name)) keyspaces.set(name, empty());
+      const sum = keyspaces.get(name);
       for (const to of [sum, all]) {
         to.entries += keyspace.entries;
         to.bytes += keyspace.bytes;
         to.capacity += keyspace.capacity_bytes;
       }
-      const known = named(old?.keyspaces, keyspace.name);
+      const known = keyspaceOf(old, name);
       if (known) for (const to of [sum, all, of]) note(to, keyspace, known, now.at - old.at);
     }
   }
@@ -94,7 +97,7 @@ export function live(now, then) {
 /** How many rounds a replica takes of a source each second; null where it is not known. */
 export function rounds(now, then, name, source) {
   const [at, old] = [named(now.replicas, name), named(then.replicas, name)];
-  const [new_, known] = [named(at?.sources, source), named(old?.sources, source)];
+  const [new_, known] = [sourceOf(at, source), sourceOf(old, source)];
   return new_ && known ? grown(new_.rounds, known.rounds) / (now.at - old.at) : null;
 }
 
@@ -103,7 +106,7 @@ export function propagation(now, then) {
   const sum = [];
   for (const replica of now.replicas) {
     for (const source of replica.sources) {
-      const old = named(named(then?.replicas, replica.name)?.sources, source.name);
+      const old = sourceOf(named(then?.replicas, replica.name), source.source);
       if (then && !old) continue;
       source.propagation.forEach((bucket, n) => {
         sum[n] ??= { most: bucket.most_seconds, count: 0 };

@@ -1,22 +1,17 @@
 //! What an operator asks of the cache, over the admin port of real replicas, on both engines.
 
+mod checks;
+mod planted;
+#[path = "../support/mod.rs"]
 mod support;
 
-use anyhow::{Context as _, Result, ensure};
-use bytes::{BufMut as _, Bytes, BytesMut};
-use larder::remote;
+use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;
-use larder::{Ask, Epoch, Label, Larder, Loaded, Proof, Read, Snapshot, load};
 use larder_host::on_both;
 use larder_host::trial::{Home, Replica, SOON, fields, reason};
-use larder_proto::cache::v1::feed_service_client::FeedServiceClient;
 use larder_proto::cache::v1::target::Target as What;
 use larder_proto::cache::v1::*;
-use larder_proto::products::v1::Product;
-use larder_testkit::{redis, wait_until};
-use larder_wire::Upstream;
-use prost::Message as _;
-use std::time::Duration;
+use larder_testkit::wait_until;
 use support::{Node, kettle, priced, source};
 use tonic::{Code, Status, Streaming};
 
@@ -24,9 +19,6 @@ on_both!(
     a_key_is_seen_in_memory_in_the_remote_tier_and_in_the_source,
     what_is_invalidated_by_key_tag_keyspace_or_source_is_dropped_in_every_process,
     keys_are_warmed_where_it_is_asked_for,
-    a_row_changed_behind_the_journal_is_found_and_repaired_by_a_check,
-    a_row_changed_behind_the_journal_is_repaired_in_the_background,
-    under_writes_of_every_kind_no_check_finds_anything,
     a_watcher_sees_writes_and_loads_and_does_not_keep_the_process_from_ending,
     what_is_wrong_with_a_request_is_said_by_its_field,
     what_became_of_reads_is_counted_and_the_hottest_keys_are_listed,
@@ -39,6 +31,10 @@ async fn inspect(replica: &Replica, key: &str) -> Result<InspectResponse> {
         skip_source: false,
     };
     Ok(replica.operator().inspect(request).await?.into_inner())
+}
+
+async fn title(node: &Node) -> Result<String> {
+    Ok(node.get("kettle").await?.into_inner().title)
 }
 
 async fn invalidate(replica: &Replica, target: What) -> Result<Vec<String>, Status> {
@@ -54,19 +50,6 @@ async fn invalidate(replica: &Replica, target: What) -> Result<Vec<String>, Stat
         .await?
         .into_inner()
         .tokens)
-}
-
-/// Runs a check to its end: the last message, with all that was found.
-async fn check(replica: &Replica, request: CheckRequest) -> Result<CheckResponse> {
-    let mut stream = replica.operator().check(request).await?.into_inner();
-    let (mut found, mut last) = (Vec::new(), None);
-    while let Some(mut message) = stream.message().await? {
-        found.append(&mut message.found);
-        last = Some(message);
-    }
-    let last = last.context("it said nothing")?;
-    ensure!(last.done, "it did not come to its end: {last:?}");
-    Ok(CheckResponse { found, ..last })
 }
 
 async fn a_key_is_seen_in_memory_in_the_remote_tier_and_in_the_source(home: Home) -> Result<()> {
@@ -172,157 +155,6 @@ async fn keys_are_warmed_where_it_is_asked_for(home: Home) -> Result<()> {
     assert_eq!(source(fresh.get("kettle").await?.metadata()), "l1");
     node.replica.stop().await?;
     fresh.replica.stop().await
-}
-
-fn renamed(title: &str) -> String {
-    format!("UPDATE products SET title = '{title}' WHERE id = 'kettle'")
-}
-
-async fn title(node: &Node) -> Result<String> {
-    Ok(node.get("kettle").await?.into_inner().title)
-}
-
-async fn a_row_changed_behind_the_journal_is_found_and_repaired_by_a_check(
-    home: Home,
-) -> Result<()> {
-    let hub = Hub::new();
-    let (node, other) = (Node::on(&home, &hub).await?, Node::on(&home, &hub).await?);
-    node.create(kettle()).await?;
-    node.create(priced("pan", "kitchen", 900)).await?;
-    for id in ["kettle", "pan"] {
-        node.get(id).await?;
-        other.get(id).await?;
-    }
-    let all = check(&node.replica, CheckRequest::default()).await?;
-    assert_eq!(
-        (all.total, all.checked, all.inconsistent),
-        (2, 2, 0),
-        "{all:?}"
-    );
-
-    home.behind_the_journal("products", "products", &renamed("The other kettle"))?;
-    assert_eq!(
-        title(&node).await?,
-        "The kettle",
-        "nothing tells that it is wrong"
-    );
-    let dry = CheckRequest {
-        dry_run: true,
-        ..CheckRequest::default()
-    };
-    let told = check(&node.replica, dry).await?;
-    assert!(told.inconsistent >= 1 && told.found.iter().all(|found| !found.repaired));
-    assert_eq!(title(&node).await?, "The kettle", "it was only to be told");
-
-    let repaired = check(&node.replica, CheckRequest::default()).await?;
-    let found: Vec<_> = repaired
-        .found
-        .iter()
-        .map(|found| (&*found.key, found.repaired))
-        .collect();
-    assert!(
-        !found.is_empty() && found.iter().all(|found| *found == ("kettle", true)),
-        "{found:?}"
-    );
-    assert_eq!(title(&node).await?, "The other kettle");
-    let elsewhere = async || {
-        title(&other)
-            .await
-            .is_ok_and(|title| title == "The other kettle")
-    };
-    wait_until("the other process to follow", SOON, elsewhere).await?;
-
-    let clean = check(&node.replica, CheckRequest::default()).await?;
-    assert_eq!((clean.inconsistent, clean.same), (0, 2));
-    let (_, metrics) = node.replica.admin("/metrics").await?;
-    let wrong = metrics.lines().find(|line| {
-        line.starts_with("larder_inconsistencies_total{keyspace=\"products\",tier=\"l1\"}")
-    });
-    assert_eq!(
-        wrong.and_then(|line| line.split(' ').nth(1)),
-        Some("2"),
-        "told and repaired"
-    );
-    node.replica.stop().await?;
-    other.replica.stop().await
-}
-
-async fn a_row_changed_behind_the_journal_is_repaired_in_the_background(home: Home) -> Result<()> {
-    let mut parts = home.parts(&Hub::new());
-    parts.timing.compare_every = Some(Duration::from_millis(5));
-    let node = Node::of(parts).await?;
-    node.create(kettle()).await?;
-    assert_eq!(title(&node).await?, "The kettle");
-    home.behind_the_journal("products", "products", &renamed("The other kettle"))?;
-    let repaired = async || {
-        title(&node)
-            .await
-            .is_ok_and(|title| title == "The other kettle")
-    };
-    wait_until("the right title", SOON, repaired).await?;
-    node.replica.stop().await
-}
-
-async fn under_writes_of_every_kind_no_check_finds_anything(home: Home) -> Result<()> {
-    const IDS: [&str; 4] = ["kettle", "pan", "pot", "lid"];
-    let hub = Hub::new();
-    let (node, other) = (Node::on(&home, &hub).await?, Node::on(&home, &hub).await?);
-    for id in IDS {
-        node.create(priced(id, "kitchen", 0)).await?;
-    }
-    let mut writes = Box::pin(async {
-        for n in 0..120_i64 {
-            let id = IDS[n as usize % IDS.len()];
-            let writer = if n % 2 == 0 { &node } else { &other };
-            if n % 20 == 7 {
-                let sql = format!("UPDATE products SET stock = {n} WHERE id = '{id}'");
-                home.by_hand("products", &sql)?;
-            } else if n % 9 == 4 {
-                writer.delete(id, None).await?;
-                writer.create(priced(id, "kitchen", n)).await?;
-            } else {
-                writer
-                    .update(priced(id, "kitchen", n), Some(&["price_cents"]), None)
-                    .await?;
-            }
-        }
-        anyhow::Ok(())
-    });
-    let (mut checked, mut wrong) = (0, Vec::new());
-    let mut done = false;
-    while !done {
-        let reads = async {
-            for id in IDS {
-                let _ = futures_util::join!(node.get(id), other.get(id));
-            }
-            let fast = CheckRequest {
-                keys_per_second: 10_000,
-                ..CheckRequest::default()
-            };
-            futures_util::try_join!(
-                check(&node.replica, fast.clone()),
-                check(&other.replica, fast)
-            )
-        };
-        let mut reads = std::pin::pin!(reads);
-        // The writes go on while the check does.
-        let (one, two) = loop {
-            tokio::select! {
-                outcome = &mut writes, if !done => {
-                    outcome?;
-                    done = true;
-                }
-                checks = &mut reads => break checks?,
-            }
-        };
-        checked += one.checked + two.checked;
-        wrong.extend(one.found.into_iter().chain(two.found));
-    }
-    drop(writes);
-    assert!(wrong.is_empty(), "{wrong:?}");
-    assert!(checked > 20, "{checked} keys are no check");
-    node.replica.stop().await?;
-    other.replica.stop().await
 }
 
 /// The next event of this kind, among those that a watcher sees.
@@ -543,127 +375,4 @@ async fn what_became_of_reads_is_counted_and_the_hottest_keys_are_listed(home: H
         .context("products")?;
     assert!(products.hit_ratio.context("it was read")? > 0.9 && !products.sentences.is_empty());
     node.replica.stop().await
-}
-
-/// A value of the right form, with a label of now, that says what the source never said.
-async fn plant(redis: &str, replica: &Replica, id: &str) -> Result<()> {
-    let feed = Upstream::new("products", replica.client());
-    let mut rounds = FeedServiceClient::new(replica.client());
-    let request = GetRoundRequest {
-        source: "products".to_owned(),
-        since: None,
-    };
-    let round = rounds.get_round(request).await?.into_inner();
-    let (epoch, snapshot) = (
-        round.epoch.context("epoch")?,
-        round.snapshot.context("snapshot")?,
-    );
-    let label = Label {
-        epoch: Epoch {
-            system: epoch.system,
-            timeline: epoch.timeline,
-        },
-        snapshot: Snapshot::new(snapshot.xmin, snapshot.xmax, snapshot.in_progress)?,
-    };
-    let planted = Product {
-        title: "planted".to_owned(),
-        version: 9,
-        ..kettle()
-    };
-    let mut value = BytesMut::new();
-    value.put_u64(9);
-    value.put_slice(&planted.encode_to_vec());
-    let value = value.freeze();
-    let loader = move |keys: Vec<String>, _: Ask| {
-        let (value, label) = (value.clone(), label.clone());
-        async move {
-            let loaded = keys.iter().map(|_| Loaded {
-                value: Some(value.clone()),
-                tags: Vec::new(),
-                proof: Proof::Primary(label.clone()),
-            });
-            Ok::<Vec<Loaded<Bytes>>, load::Error>(loaded.collect())
-        }
-    };
-    let larder = Larder::builder(remote::open(redis)?).build();
-    let source = larder
-        .source("products")
-        .feed(std::sync::Arc::new(feed))
-        .open();
-    source.prove().await?;
-    let keyspace = source
-        .keyspace::<String, Bytes>("products", loader)
-        .open()?;
-    keyspace.get(&id.to_owned(), &Read::strong()).await?;
-    wait_until("what was planted to be there", SOON, async || {
-        larder.is_settled()
-    })
-    .await?;
-    larder.close(SOON).await;
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_value_planted_in_redis_is_found_in_redis_and_in_memory_and_repaired() -> Result<()> {
-    let (home, redis) = (Home::postgres()?, redis::start()?);
-    let parts = || -> Result<_> {
-        let mut parts = home.parts(&Hub::new());
-        parts.remote = remote::open(&redis.url())?;
-        Ok(parts)
-    };
-    let (node, victim) = (Node::of(parts()?).await?, Node::of(parts()?).await?);
-    node.create(kettle()).await?;
-    plant(&redis.url(), &node.replica, "kettle").await?;
-    assert_eq!(
-        title(&victim).await?,
-        "planted",
-        "a seal without a key is no secret"
-    );
-    let seen = inspect(&victim.replica, "kettle").await?;
-    let (l1, l2) = (seen.l1.context("in memory")?, seen.l2.context("in Redis")?);
-    let versions = [
-        l1.value,
-        l2.value,
-        seen.from_source.context("in the source")?.value,
-    ];
-    assert_eq!(
-        versions.map(|value| value.and_then(|value| value.version)),
-        [Some(9), Some(9), Some(1)]
-    );
-    let ttl = l2.ttl.context("Redis tells lives")?;
-    assert!(ttl.seconds > 3_000 && ttl.seconds <= 3_600, "{ttl:?}");
-
-    let checked = check(&victim.replica, CheckRequest::default()).await?;
-    let found: Vec<_> = checked
-        .found
-        .iter()
-        .map(|found| (found.tier(), found.repaired))
-        .collect();
-    assert_eq!(found, [(Tier::L1, true), (Tier::L2, true)]);
-    assert_eq!(title(&victim).await?, "The kettle");
-    assert_eq!(
-        check(&victim.replica, CheckRequest::default())
-            .await?
-            .inconsistent,
-        0
-    );
-    node.replica.stop().await?;
-    victim.replica.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn with_a_key_a_value_planted_in_redis_is_not_answered() -> Result<()> {
-    let (home, redis) = (Home::sqlite()?, redis::start()?);
-    let parts = || -> Result<_> {
-        let mut parts = home.parts(&Hub::new());
-        parts.remote = remote::open(&redis.url())?;
-        parts.seal = Some(larder::SealKey::new([7; 32]));
-        Ok(parts)
-    };
-    let (node, victim) = (Node::of(parts()?).await?, Node::of(parts()?).await?);
-    node.create(kettle()).await?;
-    plant(&redis.url(), &node.replica, "kettle").await?;
-    assert_eq!(title(&victim).await?, "The kettle");
-    node.replica.stop().await?;
-    victim.replica.stop().await
 }
