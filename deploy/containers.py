@@ -47,6 +47,13 @@ def unguarded(name, service):
         yield f"{name} has an image without a version: {image}"
 
 
+def limited(name, service):
+    """Limits of visitors where there are none: a service sees the gateway's address alone."""
+    for variable in service.get("environment", {}):
+        if name != "gateway" and re.match(r"LARDER_(RATE|TRUSTED)_", variable):
+            yield f"{name} has {variable}, which is the gateway's alone"
+
+
 def elsewhere(versions):
     """Versions that stand in other files as well."""
     stated = [
@@ -70,6 +77,7 @@ def main():
     compose_spec.PyCompose.from_yaml(yaml.safe_dump(document)).validate()
     services = document["services"]
     wrong = [line for name, service in services.items() for line in unguarded(name, service)]
+    wrong += [line for name, service in services.items() for line in limited(name, service)]
     wrong += elsewhere(versions)
     for line in wrong:
         print(f"containers: {line}", file=sys.stderr)

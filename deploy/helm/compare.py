@@ -37,22 +37,20 @@ def essence(thing):
     return text
 
 
-def objects(text, config_name):
-    """The objects of a rendering, by kind and name; the settings' hash is taken out of their name."""
+def objects(text):
+    """The objects of a rendering, by kind and name; hashes are taken out of the names of settings."""
+    for thing in (thing for thing in yaml.safe_load_all(text) if thing and thing["kind"] == "ConfigMap"):
+        name = thing["metadata"]["name"]
+        if "-settings-" in name:
+            text = text.replace(name, name.rpartition("-")[0])
     found = {}
-    for thing in yaml.safe_load_all(text.replace(config_name, "larder-settings")):
+    for thing in yaml.safe_load_all(text):
         if not thing or thing["kind"] == "Namespace":
             continue
         if thing["metadata"]["name"] == "larder-migrate" and thing["kind"] == "ServiceAccount":
             continue
         found[thing["kind"], thing["metadata"]["name"]] = essence(thing)
     return found
-
-
-def settings_name(text):
-    """What the ConfigMap is called."""
-    names = [thing["metadata"]["name"] for thing in yaml.safe_load_all(text) if thing]
-    return next(name for name in names if name.startswith("larder-settings-"))
 
 
 def refused(chart):
@@ -62,6 +60,7 @@ def refused(chart):
         {"image": {"repository": "larder", "pullPolicy": "Always"}},
         {"replicas": {"least": 1}},
         {"settings": {"LARDER_DRAIN_SECONDS": 25}},
+        {"settings": {"LARDER_RATE_LIMIT_IP": "50/s"}},
         {"postgres": "postgres"},
         {"certManager": "yes"},
     ):
@@ -88,8 +87,11 @@ def main():
     for group in ("monitoring.coreos.com", "cert-manager.io"):
         if group in plain:
             wrong.append(f"objects of {group} are there without being asked for")
-    ours = objects(rendered, settings_name(rendered))
-    theirs = objects(kustomized, settings_name(kustomized))
+    limited = objects(render(chart, gatewaySettings={"LARDER_RATE_LIMIT_IP": "50/s"}))
+    told = [name for (_, name), thing in limited.items() if "LARDER_RATE_LIMIT_IP" in thing]
+    if told != ["larder-gateway-settings"]:
+        wrong.append(f"what the gateway alone is to be told stands in {told}")
+    ours, theirs = objects(rendered), objects(kustomized)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             wrong.append(f"{' '.join(name)} is not what kustomize makes of it")

@@ -5,8 +5,9 @@
     cat several | ./wiring.py larder-addresses      # objects that exist already
 
 Every name leads to an object, every selector to the pods that it is for, every path to a mounted file and
-every https address to a certificate for it; no secret is written where all may read; a pod has time to
-drain, and may do no more than pod security `restricted` allows. Needs PyYAML.
+every https address to a certificate for it; no secret is written where all may read; visitors are limited
+where they come in; a pod has time to drain, and may do no more than pod security `restricted` allows. Needs
+PyYAML.
 """
 
 import pathlib
@@ -21,6 +22,9 @@ SCRAPED = pathlib.Path(__file__).parent / "../observability/prometheus.yaml"
 
 # What a process may take to end beside its drain: see terminationGracePeriodSeconds.
 FAREWELL = 5
+
+# How long nginx keeps an idle connection to what is behind it.
+PROXY_KEEPALIVE_MS = 60_000
 
 
 def is_taken(selector, labels):
@@ -63,7 +67,7 @@ def timely(name, pod, settings):
 
 def secret(variable):
     """Whether a variable's value is for few eyes. What names a file of it is not."""
-    hush = re.search(r"SECRET|PASSWORD|TOKEN|KEY|DATABASE_URL|REDIS_URL", variable)
+    hush = re.search(r"SECRET|PASSWORD|TOKEN|KEY|DATABASE_URL|REDIS_URL|OTLP_\w*HEADERS", variable)
     return bool(hush) and not re.search(r"_FILE$|^(LARDER_TLS|REDIS)_KEY$", variable)
 
 
@@ -81,6 +85,19 @@ def told(name, container, settings):
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
         if "grpc" in container.get(kind, {}) and str(container[kind]["grpc"]["port"]) != health:
             yield f"{name} is probed elsewhere than LARDER_HEALTH_ADDR"
+
+
+def visited(name, container, settings):
+    """Limits of visitors where none come, since a service sees the gateway's address alone; and whether where
+    they come, connections are kept for longer than proxies keep them."""
+    if "http" in [port.get("name") for port in container.get("ports", [])]:
+        if int(settings.get("LARDER_HEAD_TIMEOUT_MS", 0)) <= PROXY_KEEPALIVE_MS:
+            yield f"{name} closes idle connections before a proxy does: see LARDER_HEAD_TIMEOUT_MS"
+        return
+    told = {*settings, *(variable["name"] for variable in container.get("env", []))}
+    for variable in sorted(told):
+        if re.match(r"LARDER_(RATE|TRUSTED)_", variable):
+            yield f"{name} has {variable}, which is the gateway's alone"
 
 
 def mounted(name, pod, settings, owned):
@@ -105,7 +122,7 @@ def mounted(name, pod, settings, owned):
                 yield f"{name} has no {value}, which {setting} names"
 
 
-def reachable(objects, settings):
+def reachable(name, objects, settings):
     """Whether addresses lead to Services and their ports, and over https to a certificate of their name."""
     ports = {
         (thing["metadata"]["name"], port["port"])
@@ -114,15 +131,15 @@ def reachable(objects, settings):
         for port in thing["spec"]["ports"]
     }
     certificates = [thing["spec"] for thing in objects if thing["kind"] == "Certificate"]
-    names = {name for spec in certificates for name in spec.get("dnsNames", [])}
+    names = {dns for spec in certificates for dns in spec.get("dnsNames", [])}
     for setting, value in settings.items():
         url = urlsplit(value)
         # Whoever has a dot is somebody else's.
         if setting.endswith("_ADDR") and url.hostname and "." not in url.hostname:
             if (url.hostname, url.port) not in ports:
-                yield f"{setting} is {value}, and no Service is there"
+                yield f"{name} has {setting}={value}, and no Service is there"
             if url.scheme == "https" and certificates and url.hostname not in names:
-                yield f"{setting} is {value}, and there is no certificate for it"
+                yield f"{name} has {setting}={value}, and there is no certificate for it"
 
 
 def mislabelled(monitor, services):
@@ -151,21 +168,25 @@ def faults(objects, existing):
     pods = {}
     for thing in of("Deployment") + of("Job"):
         pods[thing["metadata"]["name"]] = thing["spec"]["template"]
-    settings = {}
-    for thing in of("ConfigMap"):
-        settings |= thing.get("data", {})
+    maps = {thing["metadata"]["name"]: thing.get("data", {}) for thing in of("ConfigMap")}
+    for config, variable in ((config, variable) for config, data in maps.items() for variable in data):
+        if secret(variable):
+            yield f"the ConfigMap {config} has {variable} for all to read"
 
-    for variable in filter(secret, settings):
-        yield f"a ConfigMap has {variable} for all to read"
-    yield from reachable(objects, settings)
+    def settings_of(container):
+        sources = [source.get("configMapRef", {}).get("name") for source in container.get("envFrom", [])]
+        return {name: value for source in sources for name, value in maps.get(source, {}).items()}
 
     owned = lambda kind, name: (kind, name) in names or name in existing
     for name, template in pods.items():
         pod = template["spec"]
         yield from restricted(name, pod)
+        settings = settings_of(pod["containers"][0])
         yield from mounted(name, pod, settings, owned)
+        yield from reachable(name, objects, settings)
         for container in pod["containers"]:
-            yield from told(name, container, settings)
+            yield from told(name, container, settings_of(container))
+            yield from visited(name, container, settings_of(container))
         account = pod.get("serviceAccountName")
         if account and ("ServiceAccount", account) not in names:
             yield f"{name} runs as {account}, which is not there"
@@ -181,7 +202,8 @@ def faults(objects, existing):
         yield f"an autoscaler is for {missing}, which is not there"
     for thing in of("Deployment"):
         name, spec = thing["metadata"]["name"], thing["spec"]
-        yield from timely(name, spec["template"]["spec"], settings) if name in scaled else ()
+        pod = spec["template"]["spec"]
+        yield from timely(name, pod, settings_of(pod["containers"][0])) if name in scaled else ()
         rolling = spec.get("strategy", {}).get("rollingUpdate", {})
         if rolling.get("maxSurge", 1) == 0 and rolling.get("maxUnavailable", 1) == 0:
             yield f"{name} can never be rolled"

@@ -4,31 +4,49 @@
 {{ .Values.image.repository }}{{ with .Values.image.tag }}:{{ . }}{{ end }}
 {{- end }}
 
-{{/* The settings of all services, as YAML: the base's, over them those of TLS and of production, and the values'. */}}
-{{- define "larder.settings" -}}
+{{/* What stands in `files` of NAME=value lines, each over those before, and over all of them `values`; as YAML. */}}
+{{- define "larder.lines" -}}
 {{- $settings := dict }}
-{{- range $file := list "base" "tls" "production" }}
-{{- range $line := $.Files.Lines (printf "%s/settings.env" $file) }}
-{{- if contains "=" $line }}
+{{- range $file := .files }}
+{{- range $line := $.chart.Files.Lines $file }}
+{{- if and (contains "=" $line) (not (hasPrefix "#" $line)) }}
 {{- $pair := splitn "=" 2 $line }}
 {{- $_ := set $settings $pair._0 $pair._1 }}
 {{- end }}
 {{- end }}
 {{- end }}
-{{- mergeOverwrite $settings .Values.settings | toYaml }}
+{{- mergeOverwrite $settings .values | toYaml }}
 {{- end }}
 
-{{/* A name that changes with the settings, so that pods are rolled when they do. */}}
+{{/* The settings of all services: the base's, over them those of TLS and of production, and the values'. */}}
+{{- define "larder.settings" -}}
+{{- $files := list "base/settings.env" "tls/settings.env" "production/settings.env" }}
+{{- include "larder.lines" (dict "chart" . "files" $files "values" .Values.settings) }}
+{{- end }}
+
+{{/* What the gateway alone is told. */}}
+{{- define "larder.gatewaySettings" -}}
+{{- $files := list "base/gateway.env" "production/gateway.env" }}
+{{- include "larder.lines" (dict "chart" . "files" $files "values" .Values.gatewaySettings) }}
+{{- end }}
+
+{{/* Names that change with the settings, so that pods are rolled when they do. */}}
 {{- define "larder.settingsName" -}}
 larder-settings-{{ include "larder.settings" . | sha256sum | trunc 10 }}
 {{- end }}
+{{- define "larder.gatewaySettingsName" -}}
+larder-gateway-settings-{{ include "larder.gatewaySettings" . | sha256sum | trunc 10 }}
+{{- end }}
 
-{{/* What the gateway has otherwise than the services: base/gateway says the same. */}}
+{{/* What the gateway's `object` has otherwise than the services', and the name of its `settings`: base/gateway says
+the same. */}}
 {{- define "larder.gateway" -}}
-{{- if eq .kind "Deployment" }}
-{{- $container := first .spec.template.spec.containers }}
+{{- $object := .object }}
+{{- if eq $object.kind "Deployment" }}
+{{- $container := first $object.spec.template.spec.containers }}
 {{- $addresses := (last $container.envFrom).secretRef.name }}
-{{- $_ := set $container "envFrom" (initial $container.envFrom) }}
+{{- $own := dict "configMapRef" (dict "name" .settings) }}
+{{- $_ := set $container "envFrom" (append (initial $container.envFrom) $own) }}
 {{- $key := dict "name" $addresses "key" "REDIS_URL" }}
 {{- $redis := dict "name" "REDIS_URL" "valueFrom" (dict "secretKeyRef" $key) }}
 {{- $_ := set $container "env" (append $container.env $redis) }}
@@ -37,13 +55,13 @@ larder-settings-{{ include "larder.settings" . | sha256sum | trunc 10 }}
 {{- $key := dict "name" "larder-hooks" "key" "secret" }}
 {{- $hooks := dict "name" "LARDER_HOOK_SECRET" "valueFrom" (dict "secretKeyRef" $key) }}
 {{- $_ := set $container "env" (append $container.env $hooks) }}
-{{- $keys := first .spec.template.spec.volumes }}
+{{- $keys := first $object.spec.template.spec.volumes }}
 {{- $_ := set $keys.secret "items" (list (dict "key" "admin-token" "path" "admin-token")) }}
 {{- end }}
-{{- if eq .kind "Service" }}
+{{- if eq $object.kind "Service" }}
 {{- $http := dict "name" "http" "port" 80 "targetPort" "http" "appProtocol" "http" }}
-{{- $_ := set .spec "ports" (prepend (rest .spec.ports) $http) }}
-{{- $_ := unset .spec "clusterIP" }}
+{{- $_ := set $object.spec "ports" (prepend (rest $object.spec.ports) $http) }}
+{{- $_ := unset $object.spec "clusterIP" }}
 {{- end }}
 {{- end }}
 
