@@ -6,7 +6,7 @@
 //! 2. it is counted and timed, whatever becomes of it ([`metrics`]);
 //! 3. who asks too often is turned away ([`larder_limit`]), at no cost to what is within;
 //! 4. one whose head is too long is refused (`head`);
-//! 5. the body is waited for, where a slow one keeps nobody out (`arrival`);
+//! 5. the body is waited for, where a slow one keeps nobody out, and all have room (`room.rs`);
 //! 6. a request too many at once is turned away (`admission`);
 //! 7. and none takes longer than its deadline (`deadline`).
 //!
@@ -15,6 +15,7 @@
 use crate::State;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
+use crate::room::Room;
 use crate::traces;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -28,7 +29,6 @@ use http_body_util::LengthLimitError;
 use larder_limit::http::HttpLayer;
 use larder_runtime::connection::Peer;
 use larder_runtime::deadline::Deadline;
-use larder_runtime::patience::{Impatience, Patience};
 use larder_runtime::server::Limits;
 use larder_runtime::status;
 use std::error::Error;
@@ -36,10 +36,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tonic::Code;
 
-/// Bodies that are waited for at once: see [`Patience`].
-const WAITING: usize = 512;
+/// What the bodies of all requests take together.
+const ROOM_BYTES: usize = 64 << 20;
 /// The longest body that any route takes.
 const MOST_BYTES: usize = crate::routes::MOST_BYTES;
 /// When those who are turned away should come back.
@@ -54,7 +55,8 @@ pub fn stack(
     rates: Option<larder_limit::Limits>,
 ) -> Router<State> {
     let head_bytes = limits.bounds.head_bytes;
-    let patience = Patience::new(WAITING, limits.bounds.body);
+    let room = Room::new(ROOM_BYTES);
+    let longest = limits.bounds.body;
     let places = Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS)));
     routes
         // Compression and conditional requests belong here, next to the routes.
@@ -62,7 +64,9 @@ pub fn stack(
             deadline(limits.call, request, next)
         }))
         .layer(from_fn_with_state(places, admission))
-        .layer(from_fn_with_state(patience, arrival))
+        .layer(from_fn(move |request, next| {
+            arrival(room.clone(), longest, request, next)
+        }))
         .layer(from_fn(move |request, next| {
             head(head_bytes, request, next)
         }))
@@ -103,31 +107,35 @@ async fn head(most: usize, request: Request, next: Next) -> Response {
     Problem::new(status, Code::InvalidArgument, "HEAD_TOO_LARGE", detail).into_response()
 }
 
-/// Waits for a body, which may be sent slowly or not at all, before anything is done for it.
-async fn arrival(
-    axum::extract::State(patience): axum::extract::State<Patience>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Waits for a body, which may be sent slowly or not at all, before anything is done for it. It has its
+/// room until the request is answered.
+async fn arrival(room: Room, longest: Duration, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(head, body)).await;
     }
+    let most = body.size_hint().upper().map(usize::try_from);
+    let bytes = most.map_or(MOST_BYTES, |most| {
+        most.map_or(MOST_BYTES, |most| most.min(MOST_BYTES))
+    });
+    let Ok(mut place) = room.enter(bytes) else {
+        return crowded();
+    };
     let body = tokio::select! {
         body = read_body(body, MOST_BYTES) => body,
-        why = patience.wait() => Err(too_slow(why)),
+        () = place.given_up() => Err(too_slow("the body came too slowly while many others did")),
+        () = sleep(longest) => Err(too_slow("the body did not come in time")),
     };
     match body {
-        Ok(body) => next.run(Request::from_parts(head, body.into())).await,
+        Ok(body) => {
+            place.arrived();
+            next.run(Request::from_parts(head, body.into())).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
-fn too_slow(why: Impatience) -> Problem {
-    let detail = match why {
-        Impatience::Late => "the body did not come in time",
-        Impatience::Crowded => "the body came too slowly while many others did",
-    };
+fn too_slow(detail: &str) -> Problem {
     let status = StatusCode::REQUEST_TIMEOUT;
     Problem::new(status, Code::DeadlineExceeded, "BODY_TOO_SLOW", detail)
 }
@@ -139,11 +147,15 @@ async fn admission(
     next: Next,
 ) -> Response {
     let Ok(_place) = places.try_acquire() else {
-        let told = "too many requests are under way";
-        let told = status::unavailable("TOO_MANY_REQUESTS", told, COME_BACK);
-        return Problem::from(told).into_response();
+        return crowded();
     };
     next.run(request).await
+}
+
+fn crowded() -> Response {
+    let told = "too many requests are under way";
+    let told = status::unavailable("TOO_MANY_REQUESTS", told, COME_BACK);
+    Problem::from(told).into_response()
 }
 
 /// The body of a request, which may have so many bytes: 413 where it has more, 400 where it breaks

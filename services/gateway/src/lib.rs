@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod pages;
 pub mod problem;
 pub mod process;
+mod room;
 pub mod routes;
 mod serve;
 pub mod settings;

@@ -14,9 +14,9 @@ pub struct Connecting {
     #[arg(long, env = "LARDER_MAX_CONNECTIONS", value_name = "N", default_value_t = DEFAULT.connections)]
     pub max_connections: usize,
     /// Of these, as many from one address; an IPv6 network of 64 bits counts as one. Behind a proxy
-    /// everybody has the proxy's address.
-    #[arg(long, env = "LARDER_MAX_CONNECTIONS_PER_PEER", value_name = "N", default_value_t = DEFAULT.connections_per_peer)]
-    pub max_connections_per_peer: usize,
+    /// everybody has the proxy's address [default: three quarters of them].
+    #[arg(long, env = "LARDER_MAX_CONNECTIONS_PER_PEER", value_name = "N")]
+    pub max_connections_per_peer: Option<usize>,
     /// Milliseconds that a TLS handshake may take.
     #[arg(long, env = "LARDER_HANDSHAKE_TIMEOUT_MS", value_name = "N", default_value_t = millis(DEFAULT.handshake))]
     pub handshake_timeout_ms: u64,
@@ -60,7 +60,7 @@ impl Connecting {
     pub fn bounds(&self) -> Bounds {
         Bounds {
             connections: self.max_connections,
-            connections_per_peer: self.max_connections_per_peer,
+            connections_per_peer: self.connections_per_peer(),
             handshake: Duration::from_millis(self.handshake_timeout_ms),
             head: Duration::from_millis(self.head_timeout_ms),
             head_bytes: self.max_head_bytes as usize,
@@ -73,11 +73,16 @@ impl Connecting {
         }
     }
 
+    fn connections_per_peer(&self) -> usize {
+        let most = self.max_connections;
+        self.max_connections_per_peer.unwrap_or(most - most / 4)
+    }
+
     /// Adds its settings to what is printed.
     pub fn show(&self, shown: Shown) -> Shown {
         shown
             .line("max-connections", self.max_connections)
-            .line("max-connections-per-peer", self.max_connections_per_peer)
+            .line("max-connections-per-peer", self.connections_per_peer())
             .line("handshake-timeout-ms", self.handshake_timeout_ms)
             .line("head-timeout-ms", self.head_timeout_ms)
             .line("max-head-bytes", self.max_head_bytes)

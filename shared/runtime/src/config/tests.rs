@@ -83,6 +83,18 @@ fn a_seam_that_is_embedded_and_must_not_be_is_named() {
 }
 
 #[test]
+fn one_address_has_less_than_all_connections_unless_it_is_said() {
+    let bounds = |flags: &[&str]| parsed(flags).expect("flags").serving.connecting.bounds();
+    assert_eq!(
+        bounds(&["--max-connections=4096"]).connections_per_peer,
+        3072
+    );
+    let said = ["--max-connections=4096", "--max-connections-per-peer=5"];
+    assert_eq!(bounds(&said).connections_per_peer, 5);
+    assert_eq!(bounds(&[]), crate::bounds::Bounds::DEFAULT);
+}
+
+#[test]
 fn addresses_may_leave_out_or_name_the_host() {
     for (text, expected) in [
         (":7101", "0.0.0.0:7101"),
@@ -111,6 +123,7 @@ fn what_is_printed_is_what_counts_and_secrets_are_starred() {
         "migrate = auto\n",
         "warm-seconds = 3\n",
         "max-connections = 16384\n",
+        "max-connections-per-peer = 12288\n",
         "head-timeout-ms = 20000\n",
         "rate-limit-ip = 100/s\n",
         "rate-burst-ip = 100\n",
