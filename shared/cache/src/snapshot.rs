@@ -17,7 +17,8 @@ const MAX_IN_PROGRESS: usize = 65_536;
 /// One life of a database. Values, snapshots, hints and tokens of another epoch are worthless.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Epoch {
-    /// PostgreSQL's system identifier; on SQLite a random number, changed on restore.
+    /// A hash of where a PostgreSQL database is and of a name that each of its lives has by chance;
+    /// on SQLite a random number, changed on restore.
     pub system: u64,
     /// PostgreSQL's timeline, which a promotion raises; 0 on SQLite.
     pub timeline: u32,
@@ -26,7 +27,8 @@ pub struct Epoch {
 /// The set of transactions visible at one moment, as PostgreSQL writes it: all below `xmin`,
 /// none from `xmax` on, and between them all but those in progress.
 ///
-/// An aborted transaction counts as visible; it changed nothing, so that is harmless.
+/// An aborted transaction counts as visible; it changed nothing, so that is harmless for as long
+/// as its number is nobody else's, which is within one epoch.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Snapshot {
     xmin: Xid,

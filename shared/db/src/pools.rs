@@ -161,11 +161,13 @@ impl Pools {
     }
 }
 
-/// Notes once per connection which server it leads to: a session never moves to another, and
-/// asking anew means that the server reads a file. `larder.system` is read by the journal, and
-/// empty where the session is not ours.
+/// Notes once per connection which server and database it leads to: a session never moves to
+/// another, and asking anew means that the server reads a file. `larder.system` (the server) and
+/// `larder.home` (both) are read by the journal, and empty where the session is not ours.
 const IDENTITY: &str = "set_config('larder.system', \
-     (SELECT system_identifier::text FROM pg_control_system()), false)";
+     (SELECT system_identifier::text FROM pg_control_system()), false), \
+     set_config('larder.home', (SELECT system_identifier::text FROM pg_control_system()) || '.' || \
+     (SELECT oid::text FROM pg_database WHERE datname = current_database()), false)";
 
 /// A statement whose caller has hung up is ended within a second, not by its timeout: the server
 /// looks whether there is still somebody to answer. Where the operating system cannot tell it, or

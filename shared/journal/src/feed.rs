@@ -24,20 +24,23 @@ impl Feed for Journal {
 
 impl Journal {
     async fn find_round(&self, since: Option<&Coverage>) -> Result<Round, Error> {
-        let Some(since) = since else {
-            return self.whole().await;
+        let rows = match since {
+            Some(since) => self.since(since).await?,
+            None => self.whole().await?,
         };
-        let round = self.since(since).await?;
+        let header = header_of(&rows.0)?;
+        if header.has_ended(since) {
+            self.begin_life(&header.life).await?;
+        } else if since.is_none_or(|since| header.epoch == Some(since.epoch)) {
+            return gather(header, rows);
+        }
         // Numbers of another life say nothing here: that statement's answer is thrown away, and
         // all of the new one comes from the next.
-        if round.epoch == since.epoch {
-            Ok(round)
-        } else {
-            self.whole().await
-        }
+        let rows = self.whole().await?;
+        gather(header_of(&rows.0)?, rows)
     }
 
-    async fn since(&self, since: &Coverage) -> Result<Round, Error> {
+    async fn since(&self, since: &Coverage) -> Result<Found, Error> {
         let db = &self.inner.db;
         let most = self.inner.settings.round_at_most;
         let rows = match db.engine() {
@@ -52,10 +55,10 @@ impl Journal {
                     .await?
             }
         };
-        gather(&rows, most)
+        Ok((rows, most))
     }
 
-    async fn whole(&self) -> Result<Round, Error> {
+    async fn whole(&self) -> Result<Found, Error> {
         let db = &self.inner.db;
         let most = self.inner.settings.whole_at_most;
         let rows = match db.engine() {
@@ -65,7 +68,7 @@ impl Journal {
             }
             Engine::Postgres => db.fetch_all(postgres::WHOLE, args![most]).await?,
         };
-        gather(&rows, most)
+        Ok((rows, most))
     }
 
     async fn insert_lines(&self, lines: &[Line]) -> Result<Written, Error> {
@@ -80,17 +83,24 @@ impl Journal {
     }
 }
 
-/// Puts a round together from its rows: the header has no tag, and comes wherever the engine
-/// puts it.
-fn gather(rows: &[Row], most: u32) -> Result<Round, Error> {
-    let mut header = None;
+/// The rows of a round, and how many lines there may be.
+type Found = (Vec<Row>, u32);
+
+/// The header has no tag, and comes wherever the engine puts it.
+fn header_of(rows: &[Row]) -> Result<Header, Error> {
+    let is_header = |row: &&Row| matches!(row.get::<Option<&str>>(0), Ok(None));
+    let row = rows.iter().find(is_header);
+    Header::parse(row.ok_or_else(|| unusable("round", "no header"))?.get(1)?)
+}
+
+fn gather(header: Header, (rows, most): Found) -> Result<Round, Error> {
+    let mut round = header.round()?;
     let mut highest = 0;
     let mut everything = rows.len() > most as usize + 1;
     let mut changes: HashMap<Tag, u64> = HashMap::with_capacity(rows.len().saturating_sub(1));
-    for row in rows {
+    for row in &rows {
         let key: &str = row.get(1)?;
         let Some(tag) = row.get::<Option<&str>>(0)? else {
-            header = Some(Header::parse(key)?.round()?);
             continue;
         };
         let xid = number(row.get(2)?)?;
@@ -99,7 +109,6 @@ fn gather(rows: &[Row], most: u32) -> Result<Round, Error> {
         let known = changes.entry(Tag::of(tag, key)).or_insert(xid);
         *known = xid.max(*known);
     }
-    let mut round = header.ok_or_else(|| unusable("round", "no header"))?;
     round.changes = match everything {
         true => vec![Change {
             tag: Tag::all(),

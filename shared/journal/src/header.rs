@@ -1,19 +1,24 @@
 //! What a statement says about itself: the label of what it read.
 
 use crate::Error;
-use larder::feed;
+use larder::feed::{self, Coverage};
+use larder::key::Tag;
 use larder::snapshot::{Epoch, Label, Snapshot, Xid};
 
 /// The fields `snapshot|standby|has written|system|timeline`, and in a round also
-/// `|low_marked|low_dropped`.
+/// `|low_marked|low_dropped|alive`.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) snapshot: Snapshot,
     pub(crate) standby: bool,
     /// Whether the transaction has a number: what it reads may be its own, uncommitted.
     pub(crate) written: bool,
-    /// `None` where a standby cannot say for sure which timeline it follows.
+    /// The name of the life that the database is in, or was until a moment ago.
+    pub(crate) life: String,
+    /// `None` where a standby cannot say for sure which timeline it follows, or no life has a name.
     pub(crate) epoch: Option<Epoch>,
+    /// Whether that life goes on; only a round knows.
+    pub(crate) alive: bool,
     /// `low_marked` and `low_dropped`.
     marks: Option<(Xid, Xid)>,
 }
@@ -26,8 +31,8 @@ impl Header {
         let snapshot = Snapshot::parse(snapshot).map_err(|_| unusable("snapshot", snapshot))?;
         let (standby, written) = (field()? == "true", field()? == "true");
         let (system, timeline) = (field()?, field()?);
-        let epoch = match timeline {
-            "" => None,
+        let epoch = match (system, timeline) {
+            ("", _) | (_, "") => None,
             _ => Some(epoch(system, timeline)?),
         };
         let marks = match (fields.next(), fields.next()) {
@@ -38,9 +43,20 @@ impl Header {
             snapshot,
             standby,
             written,
+            life: system.to_owned(),
             epoch,
+            alive: fields.next() == Some("true"),
             marks,
         })
+    }
+
+    /// Whether the next life must begin before anything is known: this one's end was seen by the
+    /// database, or by who comes from further on in it than the database is.
+    pub(crate) fn has_ended(&self, since: Option<&Coverage>) -> bool {
+        let went_back = |since: &Coverage| {
+            self.epoch == Some(since.epoch) && !since.snapshot.within(&self.snapshot)
+        };
+        !self.standby && (!self.alive || since.is_some_and(went_back))
     }
 
     /// The label of what was read with it, if it may have one.
@@ -55,10 +71,13 @@ impl Header {
         })
     }
 
-    /// A round without changes; a standby has none to give.
+    /// A round without changes; a standby has none to give, nor has a life that has ended.
     pub(crate) fn round(self) -> Result<feed::Round, Error> {
         if self.standby {
             return Err(Error::Unusable("it comes from a standby".to_owned()));
+        }
+        if !self.alive {
+            return Err(Error::Unusable("no life goes on in it".to_owned()));
         }
         let (low_marked, low_dropped) = self.marks.ok_or_else(|| unusable("header", "no marks"))?;
         Ok(feed::Round {
@@ -71,11 +90,12 @@ impl Header {
     }
 }
 
-/// The life of the database: its system in decimal, its timeline in hexadecimal digits.
+/// The life of the database: its system is a number on SQLite and a name, of which the hash is
+/// taken, on PostgreSQL; its timeline is in hexadecimal digits.
 pub(crate) fn epoch(system: &str, timeline: &str) -> Result<Epoch, Error> {
     let number_of = |text| u32::from_str_radix(text, 16).map_err(|_| unusable("timeline", text));
     Ok(Epoch {
-        system: number(system)?,
+        system: system.parse().unwrap_or_else(|_| Tag::of("life", system).0),
         timeline: number_of(timeline)?,
     })
 }

@@ -1,7 +1,7 @@
 //! Bringing tables and triggers to what is described, in one transaction.
 
 use crate::sql::{VERSION, identifier, postgres, sqlite};
-use crate::{Error, Journal, Watches, check};
+use crate::{Error, Journal, Watches, check, life};
 use larder::key::Tag;
 use larder_db::{AssertSqlSafe, Engine, Row, Tx, args};
 use std::cmp::Ordering;
@@ -13,25 +13,15 @@ pub(crate) async fn find(journal: &Journal) -> Result<(), Error> {
     let missing = Error::NotInstalled {
         revision: watches.revision,
     };
-    let (installed, own) = match db.engine() {
-        Engine::Sqlite => (
-            db.fetch_one(sqlite::INSTALLED, args![])
-                .await?
-                .get::<bool>(0)?,
-            None,
-        ),
+    let installed = match db.engine() {
+        Engine::Sqlite => db.fetch_one(sqlite::INSTALLED, args![]).await?.get(0)?,
         Engine::Postgres => {
             let row = db.fetch_one(postgres::SCHEMA, args![]).await?;
-            (row.get(1)?, Some(postgres::OWN))
+            // A release before lives were told apart has installed the one and not the other.
+            row.get(1)? && row.get(2)?
         }
     };
     if !installed {
-        return Err(missing);
-    }
-    // What was restored from another server's dump is to be installed anew.
-    if let Some(own) = own
-        && !db.fetch_one(own, args![]).await?.get::<bool>(0)?
-    {
         return Err(missing);
     }
     let installed = State::of(&db.fetch_one(STATE, args![]).await?)?;
@@ -156,13 +146,16 @@ async fn on_postgres(tx: &mut Tx, watches: &Watches) -> Result<Plan, Error> {
     tx.execute(postgres::PATIENCE, args![]).await?;
     tx.execute(postgres::LOCK, args![]).await?;
     let row = tx.fetch_one(postgres::SCHEMA, args![]).await?;
-    let (schema, installed): (String, bool) = (row.get(0)?, row.get(1)?);
-    if installed {
-        forget_another_server(tx).await?;
-    } else {
+    let (schema, installed, lives): (String, bool, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    if !installed {
         tx.execute_script(AssertSqlSafe(postgres::tables(&schema)))
             .await?;
     }
+    if !lives {
+        tx.execute_script(AssertSqlSafe(postgres::lives(&schema)))
+            .await?;
+    }
+    life::ensure(tx).await?;
     let found = tx.fetch_all(postgres::TRIGGERS, args![]).await?;
     let sound = check::compare(watches, &postgres::triggers(&schema, watches), &found)?.is_empty();
     let cleanup = forsaken(watches, &found)?
@@ -187,15 +180,4 @@ fn forsaken(watches: &Watches, found: &[Row]) -> Result<Vec<String>, Error> {
         }
     }
     Ok(tables)
-}
-
-/// A dump that was restored on another server brings lines whose numbers mean nothing there.
-async fn forget_another_server(tx: &mut Tx) -> Result<(), Error> {
-    let moved = "UPDATE journal_state SET low_marked = '0', low_dropped = '0', \
-        version = 0, system = (SELECT system_identifier::text FROM pg_control_system()) \
-        WHERE system <> (SELECT system_identifier::text FROM pg_control_system())";
-    if tx.execute(moved, args![]).await? > 0 {
-        tx.execute_script("TRUNCATE journal").await?;
-    }
-    Ok(())
 }

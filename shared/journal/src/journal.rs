@@ -98,28 +98,25 @@ impl Journal {
 
     /// The life that the database is in.
     pub async fn epoch(&self) -> Result<Epoch, Error> {
+        let epoch = self.header().await?.epoch;
+        epoch.ok_or_else(|| Error::Unusable("it cannot tell which life it is in".to_owned()))
+    }
+
+    /// Begins a new life, after a database was replaced by an older copy: everything that was
+    /// cached, labelled or promised before is worthless from here on. After a crash, a promotion
+    /// or the restore of a dump PostgreSQL's next round does so by itself.
+    pub async fn new_epoch(&self) -> Result<Epoch, Error> {
+        self.begin_life(&self.header().await?.life).await?;
+        self.epoch().await
+    }
+
+    async fn header(&self) -> Result<Header, Error> {
         let sql = match self.inner.db.engine() {
             Engine::Sqlite => format!("SELECT {}", sqlite::LABEL),
             Engine::Postgres => format!("SELECT {}", postgres::LABEL),
         };
-        let row = self
-            .inner
-            .db
-            .fetch_one(larder_db::AssertSqlSafe(sql), args![])
-            .await?;
-        let epoch = Header::parse(row.get(0)?)?.epoch;
-        epoch.ok_or_else(|| Error::Unusable("a standby is not sure of its timeline".to_owned()))
-    }
-
-    /// Begins a new life after a SQLite file was restored from a copy: everything that was
-    /// cached, labelled or promised before is worthless from here on. PostgreSQL begins one by
-    /// itself, with the timeline that a recovery or a promotion starts, so nothing is done there.
-    pub async fn new_epoch(&self) -> Result<Epoch, Error> {
-        if self.inner.db.engine() == Engine::Sqlite {
-            let mut tx = self.inner.db.begin_write().await?;
-            tx.execute(sqlite::NEW_EPOCH, args![]).await?;
-            tx.commit().await?;
-        }
-        self.epoch().await
+        let db = &self.inner.db;
+        let row = db.fetch_one(larder_db::AssertSqlSafe(sql), args![]).await?;
+        Header::parse(row.get(0)?)
     }
 }

@@ -1,6 +1,7 @@
 //! The journal: what changed in a database, known from the database itself.
 //!
-//! It owns two tables, `journal` and `journal_state`, and the triggers that write the first.
+//! It owns the tables `journal` and `journal_state`, on PostgreSQL also `journal_life` and
+//! `journal_pulse`, and the triggers that write the first.
 //! Each line says that a transaction touched a tag: a row, a collection that the row is or was a
 //! member of, or a whole keyspace. This crate never names a table of its callers; they describe
 //! theirs as a [`Watch`].
@@ -8,7 +9,8 @@
 //! In reading order: [`Watch`] (what a change of a table touches), [`Journal`] (installing,
 //! checking), `feed` (rounds: what is new since a snapshot),
 //! [`Follower`] (the same for the keys of one collection, in words), `read` (values with their label),
-//! [`Write`] (a transaction that reads its own lines back), `prune` (forgetting in two steps).
+//! [`Write`] (a transaction that reads its own lines back), `prune` (forgetting in two steps), `life`
+//! (what ends when a database crashes or is restored).
 //! The SQL of each engine stands in `sql/`.
 //!
 //! ```no_run
@@ -36,8 +38,9 @@
 //! What it cannot see, on either engine: DDL (a column that is dropped, a partition attached or
 //! truncated by itself). Who does that afterwards touches the keyspace: [`Journal`] is a
 //! [`larder::feed::Feed`], and `touch` takes lines in words. On SQLite a foreign shell that does
-//! INSERT OR REPLACE without `recursive_triggers` hides the row it replaced; and who restores an
-//! older file must call [`Journal::new_epoch`].
+//! INSERT OR REPLACE without `recursive_triggers` hides the row it replaced. Who puts an older copy in
+//! the place of a SQLite file, or of the data folder of a PostgreSQL that was shut down in peace, must
+//! call [`Journal::new_epoch`]: nothing in the copy tells that it is one.
 
 mod check;
 mod error;
@@ -46,6 +49,7 @@ mod follow;
 mod header;
 mod install;
 mod journal;
+mod life;
 mod prune;
 mod read;
 mod sql;

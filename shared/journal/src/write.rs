@@ -76,10 +76,10 @@ impl Write {
         // for a failure.
         let unknown = |error: Error| larder_db::Error::CommitUnknown(Box::new(error));
         let Some(row) = row else { return Ok(None) };
-        let text = row
-            .get::<Option<&str>>(0)
-            .map_err(|error| unknown(error.into()))?;
-        Ok(written(text.unwrap_or("0|0|0|0")).map_err(unknown)?)
+        let text = |index| row.get::<Option<&str>>(index);
+        let text = |index| text(index).map_err(|error| unknown(error.into()));
+        let (lines, life) = (text(0)?, text(1)?);
+        Ok(written(lines.unwrap_or("0|0|0|0"), life).map_err(unknown)?)
     }
 
     /// Rolls back and waits for it, which dropping does not.
@@ -102,14 +102,18 @@ impl DerefMut for Write {
     }
 }
 
-/// Reads `system|xid|timeline|count`, and for each line a record separator, its tag, a unit
-/// separator, its key. A tag or key may contain these characters, and then the count tells.
-fn written(text: &str) -> Result<Option<Written>, Error> {
+/// In no life: whoever shows a token of it is answered by the database.
+const NO_LIFE: &str = "0";
+
+/// Reads `server|xid|timeline|count`, and for each line a record separator, its tag, a unit
+/// separator, its key. A tag or key may contain these characters, and then the count tells. Where
+/// a life has ended and the next has not begun, `life` is `None`.
+fn written(text: &str, life: Option<&str>) -> Result<Option<Written>, Error> {
     let mut records = text.split('\u{1e}');
     let mut head = records.next().unwrap_or_default().split('|');
     let mut field = || head.next().ok_or_else(|| unusable("commit", text));
-    let (system, xid, timeline) = (field()?, number(field()?)?, field()?);
-    let epoch = epoch(system, timeline)?;
+    let (_server, xid, timeline) = (field()?, number(field()?)?, field()?);
+    let epoch = epoch(life.unwrap_or(NO_LIFE), timeline)?;
     let count = number(field()?)?;
     if count == 0 {
         return Ok(None);
@@ -135,7 +139,11 @@ mod tests {
 
     #[test]
     fn lines_are_read_whatever_is_in_their_keys() {
-        let tags = |text: &str| written(text).unwrap().map(|written| written.tags);
+        let tags = |text: &str| {
+            written(text, Some("5"))
+                .unwrap()
+                .map(|written| written.tags)
+        };
         let mut two = vec![Tag::of("a", "1|2"), Tag::of("b", "")];
         two.sort_unstable();
         assert_eq!(
@@ -155,6 +163,8 @@ mod tests {
                 "{forged:?}"
             );
         }
-        assert!(written("5|7").is_err());
+        assert!(written("5|7", None).is_err());
+        let of_no_life = written("5|7|00000001|1\u{1e}a\u{1f}1", None).unwrap();
+        assert_eq!(of_no_life.unwrap().epoch.system, 0);
     }
 }

@@ -12,22 +12,104 @@ const TRUNCATED: &str = "larder_journal_truncate";
 
 /// Held while installing, so that of two replicas one waits.
 pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(7819001374532)::text";
+/// The schema, whether the journal is in it, and whether its lives are.
 pub(crate) const SCHEMA: &str = "SELECT current_schema()::text, \
-     to_regclass(quote_ident(current_schema()) || '.journal_state') IS NOT NULL";
-/// Whether the journal was written on this server.
-pub(crate) const OWN: &str = "SELECT system = \
-     (SELECT system_identifier::text FROM pg_control_system()) FROM journal_state";
+     to_regclass(quote_ident(current_schema()) || '.journal_state') IS NOT NULL, \
+     to_regclass(quote_ident(current_schema()) || '.journal_life') IS NOT NULL \
+     AND to_regclass(quote_ident(current_schema()) || '.journal_pulse') IS NOT NULL";
 /// Waiting for a table that someone holds would make everyone else wait behind us.
 pub(crate) const PATIENCE: &str = "SELECT set_config('lock_timeout', '5s', true)";
 
-/// The server's identity. The session's own note of it spares the reading of a file, and another
-/// session than ours has none; see `larder-db`.
-macro_rules! system {
+/// The identity of server and database. The session's own note of it spares the reading of a file,
+/// and another session than ours has none; see `larder-db`.
+macro_rules! home {
     () => {
-        "COALESCE(NULLIF(current_setting('larder.system', true), ''), \
-         (SELECT system_identifier::text FROM pg_control_system()))"
+        "COALESCE(NULLIF(current_setting('larder.home', true), ''), \
+         (SELECT system_identifier::text || '.' || (SELECT oid::text FROM pg_database \
+         WHERE datname = current_database()) FROM pg_control_system()))"
     };
 }
+
+/// The name of the life that the database is in, as far as a standby can tell; see `life`.
+macro_rules! system {
+    () => {
+        concat!(
+            "COALESCE(",
+            home!(),
+            " || (SELECT '.' || nonce::text FROM journal_life), '')"
+        )
+    };
+}
+
+/// Where the life named in `journal_life l` should have begun, in a query of `journal_state`.
+macro_rules! place {
+    ($life:literal) => {
+        concat!(
+            home!(),
+            " || '.' || ",
+            $life,
+            "::text || '.' || journal_state.tableoid::text"
+        )
+    };
+}
+
+macro_rules! at_home {
+    () => {
+        concat!(
+            "COALESCE((SELECT l.place = ",
+            place!("l.tableoid"),
+            " FROM journal_life l), false)"
+        )
+    };
+}
+
+macro_rules! beats {
+    () => {
+        "EXISTS (SELECT FROM journal_life JOIN journal_pulse USING (nonce))"
+    };
+}
+
+/// What a round's header has after its label: `|low_marked|low_dropped|alive`.
+macro_rules! marks {
+    () => {
+        concat!(
+            " || '|' || low_marked::text || '|' || low_dropped::text || '|' || (",
+            at_home!(),
+            " AND ",
+            beats!(),
+            ")::text"
+        )
+    };
+}
+
+/// Fails on a standby as any writing does: as something that may pass.
+pub(crate) const PRIMARY: &str = "SELECT pg_current_xact_id()::text";
+
+/// Name, whether it began here, whether it goes on, and whether the journal was brought from
+/// elsewhere: it is not only that no life was ever begun.
+pub(crate) const LIFE: &str = concat!(
+    "SELECT ",
+    system!(),
+    ", ",
+    at_home!(),
+    ", ",
+    beats!(),
+    ", system <> (SELECT system_identifier::text FROM pg_control_system()) ",
+    "OR EXISTS (SELECT FROM journal_life) AND NOT ",
+    at_home!(),
+    " FROM journal_state"
+);
+
+pub(crate) const BEGIN_LIFE: &str = concat!(
+    "DELETE FROM journal_pulse; INSERT INTO journal_life (nonce, place) SELECT gen_random_uuid(), ",
+    place!("'journal_life'::regclass::oid"),
+    " FROM journal_state ",
+    "ON CONFLICT (one) DO UPDATE SET nonce = excluded.nonce, place = excluded.place; ",
+    "INSERT INTO journal_pulse (nonce) SELECT nonce FROM journal_life"
+);
+
+pub(crate) const FORGET: &str = "UPDATE journal_state SET low_marked = '0', low_dropped = '0', \
+     system = (SELECT system_identifier::text FROM pg_control_system()); DELETE FROM journal";
 
 /// `snapshot|standby|has written|system|timeline`, evaluated once per statement: a volatile
 /// function keeps it from being copied into each row. A standby knows its timeline for sure only
@@ -64,7 +146,8 @@ macro_rules! round {
         concat!(
             "SELECT NULL::text, ",
             label!(),
-            " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
+            marks!(),
+            ", NULL::text FROM journal_state ",
             "UNION ALL (SELECT line.tag, line.key, line.xid::text FROM (",
             // What began since: before all that are under way now,
             "(SELECT tag, key, xid FROM journal ",
@@ -110,14 +193,17 @@ pub(crate) const WHOLE: &str = concat!(
     "few AS MATERIALIZED (SELECT (SELECT short FROM short) AND count(*) <= $1 AS few FROM lines) ",
     "SELECT NULL::text, ",
     label!(),
-    " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
+    marks!(),
+    ", NULL::text FROM journal_state ",
     "UNION ALL SELECT tag, key, xid::text FROM lines WHERE (SELECT few FROM few) ",
     "UNION ALL SELECT '', '', (SELECT xid::text FROM journal ORDER BY journal.xid DESC LIMIT 1) ",
     "WHERE NOT (SELECT few FROM few)"
 );
 
-/// What the transaction wrote: one text, see `write`.
-pub(crate) const FINISH: &str = "SELECT larder_journal_finish()";
+/// What the transaction wrote: one text, see `write`; and the name of the life, if it goes on.
+pub(crate) const FINISH: &str = "SELECT larder_journal_finish(), \
+     NULLIF(current_setting('larder.home', true), '') \
+     || '.' || (SELECT nonce::text FROM journal_pulse)";
 
 pub(crate) const TRIGGERS: &str = "SELECT coalesce(root.relname, c.relname)::text, t.tgname::text, p.prosrc::text, \
      t.tgenabled::text \
@@ -149,6 +235,38 @@ CREATE TABLE {schema}.journal_state (
 );
 INSERT INTO {schema}.journal_state (system)
     SELECT system_identifier::text FROM pg_control_system();
+"
+    )
+}
+
+/// What tells one life from the next. Who may use the rest of the journal may use these too, also
+/// where whoever installs them is somebody else.
+pub(crate) fn lives(schema: &str) -> String {
+    let schema = identifier(schema);
+    let text = literal(&schema);
+    format!(
+        "CREATE TABLE IF NOT EXISTS {schema}.journal_life (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    nonce uuid NOT NULL,
+    place text NOT NULL
+);
+CREATE UNLOGGED TABLE IF NOT EXISTS {schema}.journal_pulse (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    nonce uuid NOT NULL
+);
+DO $larder$
+DECLARE
+    may record;
+BEGIN
+    FOR may IN SELECT DISTINCT a.privilege_type AS what,
+        CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS who
+        FROM pg_class c CROSS JOIN aclexplode(c.relacl) a
+        WHERE c.oid IN (({text} || '.journal')::regclass, ({text} || '.journal_state')::regclass)
+    LOOP
+        EXECUTE format('GRANT %1$s ON %2$s.journal_life, %2$s.journal_pulse TO %3$s',
+            may.what, {text}, may.who);
+    END LOOP;
+END $larder$;
 "
     )
 }

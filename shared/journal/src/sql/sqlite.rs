@@ -35,7 +35,7 @@ pub(crate) const LAST: &str = concat!("SELECT ", last!());
 pub(crate) const ROUND: &str = concat!(
     "SELECT NULL, ",
     label!(),
-    " || printf('|%d|%d', low_marked, low_dropped), NULL FROM journal_state ",
+    " || printf('|%d|%d|true', low_marked, low_dropped), NULL FROM journal_state ",
     "UNION ALL SELECT tag, key, id FROM (SELECT tag, key, CAST(max(id) AS TEXT) AS id ",
     "FROM journal WHERE id >= $1 GROUP BY tag, key ORDER BY max(journal.id) DESC LIMIT $2)"
 );
@@ -44,18 +44,20 @@ pub(crate) const ROUND: &str = concat!(
 pub(crate) const FOLLOW: &str = concat!(
     "SELECT NULL, ",
     label!(),
-    " || printf('|%d|%d', low_marked, low_dropped), NULL FROM journal_state ",
+    " || printf('|%d|%d|true', low_marked, low_dropped), NULL FROM journal_state ",
     "UNION ALL SELECT tag, key, id FROM (SELECT tag, key, CAST(max(id) AS TEXT) AS id ",
     "FROM journal WHERE id >= $1 AND tag = $3 GROUP BY tag, key ",
     "ORDER BY max(journal.id) DESC LIMIT $2)"
 );
 
-/// What the transaction wrote above the mark $1, at most $2 lines: one text, see `write`.
+/// What the transaction wrote above the mark $1, at most $2 lines: one text, see `write`; and the
+/// life's name.
 pub(crate) const FINISH: &str = concat!(
     "SELECT (SELECT system FROM journal_state) || '|' || ",
     last!(),
     " || '|00000000|' || count(*) || ",
-    "group_concat(char(30) || tag || char(31) || key, '') ",
+    "group_concat(char(30) || tag || char(31) || key, '')",
+    ", (SELECT CAST(system AS TEXT) FROM journal_state) ",
     "FROM (SELECT tag, key FROM journal WHERE id > $1 LIMIT $2)"
 );
 
@@ -89,9 +91,9 @@ pub(crate) const FOLD_TABLE: &str =
 pub(crate) const FOLD: &str = "INSERT INTO journal_fold (mark) VALUES ($1)";
 pub(crate) const UNFOLD: &str = "DELETE FROM journal_fold";
 
-/// A file that was restored from an older copy lives a new life from here on.
-pub(crate) const NEW_EPOCH: &str =
-    "UPDATE journal_state SET system = random() & 9223372036854775807";
+/// A file that was restored from an older copy lives a new life from here on; $1 names the old one.
+pub(crate) const NEW_EPOCH: &str = "UPDATE journal_state \
+     SET system = random() & 9223372036854775807 WHERE CAST(system AS TEXT) = $1";
 
 pub(crate) fn triggers(watches: &Watches) -> Vec<Trigger> {
     watches.tables.iter().flat_map(of_table).collect()
