@@ -37,7 +37,7 @@ pub fn wanted(metadata: &HeaderMap) -> Result<Read, Status> {
     Ok(Read {
         freshness: freshness(metadata)?,
         tokens,
-        deadline: None,
+        ..Read::default()
     })
 }
 

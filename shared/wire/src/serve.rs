@@ -91,6 +91,7 @@ impl FeedService for Feeds {
             freshness,
             tokens,
             deadline,
+            ..Read::default()
         };
         let told = keyspace
             .tell(asked.keys, read)
