@@ -274,6 +274,40 @@ async fn bodies_that_come_slowly_keep_nobody_out_and_are_given_up() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_nearly_there_take_no_more_memory_than_they_may() -> Result<()> {
+    const EACH: usize = 1 << 20;
+    const MANY: usize = 300;
+    let suite = suite(&["--body-timeout-ms", NONE]).await?;
+    let resident = async || gateways(&suite, "process_resident_memory_bytes", &[]).await;
+    let before = resident().await?;
+    let part = vec![b' '; EACH - 1];
+    let head =
+        format!("POST /v1/products HTTP/1.1\r\nhost: larder\r\ncontent-length: {EACH}\r\n\r\n");
+    let mut held = Vec::new();
+    for _ in 0..MANY {
+        let mut stream = TcpStream::connect(suite.http()).await?;
+        // Whoever has to make way for others may be told so while it still sends.
+        let sent = async {
+            stream.write_all(head.as_bytes()).await?;
+            stream.write_all(&part).await
+        };
+        let _ = sent.await;
+        held.push(stream);
+    }
+    let grown = resident().await?.saturating_sub(before);
+    // All processes of the suite are one here; half of what was sent is well beyond the bound.
+    println!("{grown} bytes more for {MANY} bodies of {EACH}");
+    ensure!(grown < (MANY * EACH / 2) as u64, "{grown} bytes more");
+    let answer = http::ask(suite.http(), "GET", PATH, &[], "").await?;
+    assert_eq!(answer.status, 200, "while all of them wait");
+    let tea = r#"{"id":"tea-cosy","title":"A tea cosy"}"#;
+    let json = [("content-type", "application/json")];
+    let made = http::ask(suite.http(), "POST", "/v1/products", &json, tea).await?;
+    assert_eq!(made.status, 201, "{}", made.body);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn handshakes_that_come_slowly_keep_no_place_and_would_without_their_timeout() -> Result<()> {
     let authority = Authority::new()?;
     let own = authority.folder("products")?;

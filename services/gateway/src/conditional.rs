@@ -3,8 +3,8 @@
 //!
 //! An entity tag is made of the content itself, so that every replica gives the same content the
 //! same tag, before and after a start, and a copy is confirmed if and only if it is what would be
-//! sent; that of an entity is its version, so that it also says which state a write wants to find.
-//! A time cannot promise as much; see [`Modified`].
+//! sent; that of an entity begins with its version, so that it also says which state a write wants to
+//! find. A time cannot promise as much; see [`Modified`].
 
 use axum::http::header::{
     ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
@@ -38,13 +38,10 @@ impl Etag {
         }
     }
 
-    /// Of an entity of this version, which is never used twice; `shown` is its representation where
-    /// that shows more than the entity's own row.
-    pub fn versioned(version: u64, shown: Option<&[u8]>) -> Self {
-        let opaque = match shown {
-            Some(shown) => format!("{version}-{}", Self::of(&[shown]).opaque),
-            None => version.to_string(),
-        };
+    /// Of an entity of this version, and what is shown of it: a version is used once in the life of a
+    /// database, and again after a backup of it was restored.
+    pub fn versioned(version: u64, shown: &[u8]) -> Self {
+        let opaque = format!("{version}-{}", Self::of(&[shown]).opaque);
         Self { opaque }
     }
 

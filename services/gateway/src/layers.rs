@@ -18,14 +18,14 @@ use crate::problem::Problem;
 use crate::room::Room;
 use crate::traces;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Extensions, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use larder_limit::http::HttpLayer;
 use larder_runtime::connection::Peer;
 use larder_runtime::deadline::Deadline;
@@ -159,20 +159,85 @@ fn crowded() -> Response {
 }
 
 /// The body of a request, which may have so many bytes: 413 where it has more, 400 where it breaks
-/// off.
+/// off. What comes in many small pieces takes no more room than what comes in one.
 pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
-    to_bytes(body, most).await.map_err(|error| {
-        let long = |error: &(dyn Error + 'static)| error.is::<LengthLimitError>();
-        let (status, reason, detail) = match error.source().is_some_and(long) {
-            true => {
-                let detail = format!("the body is longer than {most} bytes");
-                (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
-            }
-            false => {
-                let detail = "the body broke off".to_owned();
-                (StatusCode::BAD_REQUEST, "BODY_BROKEN", detail)
-            }
+    let mut body = Limited::new(body, most);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| unread(&*error, most))?.into_data() else {
+            continue;
         };
-        Problem::new(status, Code::InvalidArgument, reason, detail)
-    })
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        // A piece that is kept keeps the whole buffer that it was read into.
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+fn unread(error: &(dyn Error + 'static), most: usize) -> Problem {
+    let (status, reason, detail) = match error.is::<LengthLimitError>() {
+        true => {
+            let detail = format!("the body is longer than {most} bytes");
+            (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
+        }
+        false => {
+            let detail = "the body broke off".to_owned();
+            (StatusCode::BAD_REQUEST, "BODY_BROKEN", detail)
+        }
+    };
+    Problem::new(status, Code::InvalidArgument, reason, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{StreamExt as _, stream};
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A large buffer of which only one byte was read into.
+    struct Piece(Arc<AtomicUsize>);
+
+    impl Piece {
+        fn new(alive: &Arc<AtomicUsize>) -> Self {
+            alive.fetch_add(1, Ordering::SeqCst);
+            Self(alive.clone())
+        }
+    }
+
+    impl AsRef<[u8]> for Piece {
+        fn as_ref(&self) -> &[u8] {
+            b"x"
+        }
+    }
+
+    impl Drop for Piece {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_many_pieces_keeps_no_buffer_that_a_piece_was_read_into() {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
+        let (counted, seen) = (alive.clone(), most.clone());
+        let pieces = stream::iter(0..1000).map(move |_| {
+            let piece = Bytes::from_owner(Piece::new(&counted));
+            seen.fetch_max(counted.load(Ordering::SeqCst), Ordering::SeqCst);
+            Ok::<_, Infallible>(piece)
+        });
+        let body = read_body(Body::from_stream(pieces), 1000)
+            .await
+            .expect("whole");
+        assert_eq!(body.len(), 1000);
+        assert!(most.load(Ordering::SeqCst) <= 2, "{most:?} at once");
+        let long = read_body(Body::from(vec![0; 1001]), 1000).await;
+        assert_eq!(
+            long.expect_err("too long").status,
+            StatusCode::PAYLOAD_TOO_LARGE
+        );
+    }
 }

@@ -115,6 +115,7 @@ pub struct Gateway {
     rates: Option<larder_limit::Limits>,
     hooks: Hooks,
     tls: Option<Tls>,
+    tasks: Tasks,
 }
 
 impl Gateway {
@@ -122,9 +123,10 @@ impl Gateway {
     pub fn on(http: TcpListener, admin: TcpListener, parts: Parts) -> Self {
         let readiness = Readiness::new();
         let metrics = Arc::new(Metrics::default());
+        let tasks = Tasks::new();
         let state = State {
             backends: parts.backends.clone(),
-            hooks: Hooks::new(parts.hook_secret, &parts.remote),
+            hooks: Hooks::new(parts.hook_secret, &parts.remote, &tasks),
             remote: parts.remote.clone(),
         };
         // It has no source: nothing is cached here but what is rendered.
@@ -153,6 +155,7 @@ impl Gateway {
             limits: parts.limits,
             rates: parts.rates,
             tls: parts.tls,
+            tasks,
         }
     }
 
@@ -181,7 +184,7 @@ impl Gateway {
     /// Runs until `stop`, and then ends in order, as a gRPC server does: see
     /// [`larder_runtime::server::Server::serve`].
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let (tasks, metrics, pages) = (Tasks::new(), self.metrics, self.pages);
+        let (tasks, metrics, pages) = (self.tasks, self.metrics, self.pages);
         let counted = metrics.clone();
         let (rates, hooks, tls) = (self.rates, self.hooks, self.tls);
         if let Some(tls) = &tls {

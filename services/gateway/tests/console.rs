@@ -421,13 +421,17 @@ async fn no_other_site_asks_through_its_visitors_browser() -> Result<()> {
     }
     let form = at(&shop, "POST", "/console/invalidate", &[], drop).await?;
     assert_eq!(form.status, 403, "what any form can send");
-    // A name of somebody else's that leads to this machine: `ask` calls the port `larder`.
+    // A name of somebody else's that leads to this machine: `ask` calls the port `larder`. Where there
+    // is no token, to show one makes nobody known.
     let admin = shop.gate.admin;
-    let refused = ask(admin, "GET", look, &[], "").await?;
-    assert_eq!(
-        (refused.status, &refused.json()?["reason"]),
-        (403, &"HOST_UNKNOWN".into())
-    );
+    for shown in [&[][..], &[SHOWN], &[("authorization", "x")]] {
+        let refused = ask(admin, "GET", look, shown, "").await?;
+        assert_eq!(
+            (refused.status, &refused.json()?["reason"]),
+            (403, &"HOST_UNKNOWN".into()),
+            "{shown:?}"
+        );
+    }
     let numbers = ask(admin, "GET", "/console/state", &[], "").await?.json()?;
     assert_eq!(numbers["hot"], Value::Null);
     let dropped = ask(admin, "POST", "/console/invalidate", &[MARK], drop).await?;
@@ -472,6 +476,30 @@ async fn few_look_on_at_once_and_they_hear_of_a_replica_that_goes_away() -> Resu
             .as_str()
             .is_some_and(|why| why.starts_with("UNAVAILABLE"))
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_look_on_leave_places_to_those_who_may_see_keys() -> Result<()> {
+    let token = token()?;
+    let shop = open(Some(&token)).await?;
+    let admin = shop.gate.admin;
+    let look = async |more: &str| -> Result<(TcpStream, String)> {
+        let ask = format!("GET /console/events HTTP/1.1\r\nhost: {admin}\r\n{more}\r\n");
+        let mut viewer = TcpStream::connect(admin).await?;
+        viewer.write_all(ask.as_bytes()).await?;
+        let mut begun = [0; 12];
+        viewer.read_exact(&mut begun).await?;
+        Ok((viewer, String::from_utf8_lossy(&begun).into_owned()))
+    };
+    let (mut held, mut answers) = (Vec::new(), Vec::new());
+    for more in ["", "", "", &format!("{}: {}\r\n", SHOWN.0, SHOWN.1)] {
+        let (viewer, answer) = look(more).await?;
+        held.push(viewer);
+        answers.push(answer);
+    }
+    let (well, full) = ("HTTP/1.1 200", "HTTP/1.1 503");
+    assert_eq!(answers, [well, well, full, well]);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 use support::{Answer, Gate, Json as _, backends, nowhere};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 const KEY: &str = r#"{"keyspace":"products","key":"tea"}"#;
@@ -198,6 +199,40 @@ async fn a_hook_whose_service_is_away_may_come_again() -> Result<()> {
     let answer = hook(&away, &nonce(1), when, KEY, KEY).await?;
     assert_eq!(told(&answer)?, (409, "HOOK_REPLAYED".to_owned()));
     away.stop().await?;
+    gate.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_whose_sender_hangs_up_before_it_failed_may_come_again() -> Result<()> {
+    let hub = Hub::new();
+    // It takes connections, hears what it is asked, and never answers.
+    let silent = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let mut deaf = nowhere();
+    deaf.backends = backends(&format!("http://{}", silent.local_addr()?));
+    (deaf.hook_secret, deaf.remote) = (Some(secret()), hub.clone());
+    let deaf = Gate::start(deaf).await?;
+    let when = now();
+    let asked = nonce(1);
+    let sender = hook(&deaf, &asked, when, KEY, KEY);
+    let called = async {
+        let (mut service, _) = silent.accept().await?;
+        service.read_exact(&mut [0; 24]).await?;
+        anyhow::Ok(service)
+    };
+    let _service = tokio::select! {
+        answer = sender => bail!("{:?} before the service was asked", answer?),
+        called = called => called?,
+    };
+    let (heard, mut parts) = parts().await?;
+    parts.remote = hub;
+    let gate = Gate::start(parts).await?;
+    let taken = async || {
+        let answer = hook(&gate, &nonce(1), when, KEY, KEY).await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    };
+    larder_testkit::wait_until("the same hook to be taken", support::SOON, taken).await?;
+    assert_eq!(heard.lock().expect("no panic").len(), 1);
+    deaf.stop().await?;
     gate.stop().await
 }
 

@@ -96,6 +96,12 @@ impl Access {
         self
     }
 
+    /// Whether anything is set by which somebody can be told from anybody else: a token, or
+    /// certificates. Without, all who reach the port are alike, whatever they show.
+    pub fn knows_askers(&self) -> bool {
+        self.rules.token.is_some() || self.rules.callers.is_some()
+    }
+
     /// Whether whoever makes this request may call the gRPC method at this path, or do over HTTP
     /// what that does. If not, what he is told: UNAUTHENTICATED where nobody knows who it is,
     /// PERMISSION_DENIED where that is known and does not suffice.

@@ -17,7 +17,6 @@ use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use larder_runtime::connection::Peer;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use tonic::Code;
@@ -30,12 +29,12 @@ const MARK: &str = "larder-console";
 impl Console {
     /// Whether whoever asks may see keys and have copies dropped; if not, why.
     pub(super) fn check(&self, head: &Parts) -> Result<(), Problem> {
+        let mut known = false;
         if let Some(access) = &self.access {
             access.check(head, METHOD)?;
+            known = access.knows_askers();
         }
-        let peer = head.extensions.get::<Peer>();
-        let known = peer.is_some_and(|peer| peer.identity.is_some());
-        match known || head.headers.contains_key(AUTHORIZATION) || called_here(head) {
+        match known || called_here(head) {
             true => Ok(()),
             false => Err(refused(
                 "HOST_UNKNOWN",

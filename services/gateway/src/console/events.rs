@@ -32,6 +32,8 @@ use tonic::Status;
 
 /// Viewers at once; each is one of sixteen watchers that a replica takes.
 const VIEWERS: usize = 4;
+/// Of these, those who may see keys have the others to themselves.
+const STRANGERS: usize = 2;
 /// How long events are gathered for one message.
 const GATHER: Duration = Duration::from_millis(250);
 /// How many of one kind a message has at most.
@@ -49,20 +51,35 @@ const ALIVE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Viewers {
     places: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
+/// The place of a viewer, and of a stranger the one among strangers.
+type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
 impl Viewers {
     pub(super) fn new(stopping: CancellationToken) -> Self {
-        let places = Arc::new(Semaphore::new(VIEWERS));
-        Self { places, stopping }
+        Self {
+            places: Arc::new(Semaphore::new(VIEWERS)),
+            strangers: Arc::new(Semaphore::new(STRANGERS)),
+            stopping,
+        }
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.places.clone().try_acquire_owned().map_err(|_| {
-            let told = format!("{VIEWERS} viewers look on already");
-            status::unavailable("TOO_MANY_VIEWERS", told, PAUSE.0).into()
-        })
+    fn place(&self, known: bool) -> Result<Place, Problem> {
+        let full = |_| {
+            let told = format!(
+                "{VIEWERS} viewers look on already, or {STRANGERS} of those who may not see keys"
+            );
+            Problem::from(status::unavailable("TOO_MANY_VIEWERS", told, PAUSE.0))
+        };
+        let stranger = match known {
+            true => None,
+            false => Some(self.strangers.clone().try_acquire_owned().map_err(full)?),
+        };
+        let place = self.places.clone().try_acquire_owned().map_err(full)?;
+        Ok((place, stranger))
     }
 }
 
@@ -109,7 +126,7 @@ impl Wanted {
 pub(super) async fn show(State(console): State<Console>, Told(head): Told) -> Response {
     let begun = console.may(&head).and_then(|keys| {
         let wanted = Wanted::of(&head, keys)?;
-        Ok((wanted, console.viewers.place()?))
+        Ok((wanted, console.viewers.place(keys)?))
     });
     let (wanted, place) = match begun {
         Ok(begun) => begun,

@@ -26,6 +26,7 @@ use larder_proto::cache::v1::InvalidateRequest;
 use larder_runtime::config::Secret;
 use larder_runtime::deadline::Deadline;
 use larder_runtime::status;
+use larder_runtime::tasks::Tasks;
 use larder_wire::names;
 use sha2::{Digest as _, Sha256};
 use signature::{Nonce, Refused, WINDOW};
@@ -52,11 +53,13 @@ pub struct Hooks(Option<Arc<Judge>>);
 struct Judge {
     secret: Secret,
     remote: Guard,
+    tasks: Tasks,
 }
 
 impl Hooks {
-    /// With this secret, if hooks are wanted, and nonces in this remote tier.
-    pub fn new(secret: Option<Secret>, remote: &Arc<dyn Remote>) -> Self {
+    /// With this secret, if hooks are wanted, and nonces in this remote tier. What a hook wants is a
+    /// task of these, which goes on if its sender hangs up.
+    pub fn new(secret: Option<Secret>, remote: &Arc<dyn Remote>, tasks: &Tasks) -> Self {
         if secret.is_none() {
             tracing::info!("no --hook-secret (LARDER_HOOK_SECRET): {PATH} takes no hooks");
         }
@@ -69,6 +72,7 @@ impl Hooks {
             Arc::new(Judge {
                 secret,
                 remote: Guard::new(remote, limits),
+                tasks: tasks.clone(),
             })
         }))
     }
@@ -89,7 +93,7 @@ pub fn routes() -> Router<State> {
 }
 
 async fn take(hooks: &Hooks, backends: &Backends, request: Request) -> Result<Response, Problem> {
-    let judge = hooks.0.as_deref().ok_or_else(|| {
+    let judge = hooks.0.clone().ok_or_else(|| {
         let detail = "hooks are not set up here";
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem::new(status, Code::Unavailable, "HOOKS_DISABLED", detail)
@@ -99,16 +103,18 @@ async fn take(hooks: &Hooks, backends: &Backends, request: Request) -> Result<Re
     let now = SystemTime::now();
     let nonce = signature::check(&judge.secret, &head.headers, &body, now).map_err(unsigned)?;
     let wanted = Wanted::parse(&body)?;
-    let taken = judge.take(&nonce).await?;
     let deadline = head.extensions.get::<Deadline>().copied();
-    let outcome = wanted.drop(backends, deadline).await;
-    if outcome.is_err() {
-        // Nothing was dropped that anybody knows of: the same hook may come again.
-        judge.give_back(taken).await;
-    }
-    let tokens = outcome?;
-    tracing::info!(hook.dropped = %wanted, "a hook invalidated");
-    let body = serde_json::json!({ "dropped": wanted.to_string() }).to_string();
+    let (tasks, backends) = (judge.tasks.clone(), backends.clone());
+    // From the nonce on it goes on to its end, whoever waits for that.
+    let once = async move { judge.once(&nonce, &wanted, &backends, deadline).await };
+    let (dropped, tokens) = tasks.run("hook", once).await.map_err(|error| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "a hook was not taken"
+        );
+        status::internal()
+    })??;
+    let body = serde_json::json!({ "dropped": dropped }).to_string();
     let headers = [
         (CONTENT_TYPE, "application/json"),
         (CACHE_CONTROL, "no-store"),
@@ -136,6 +142,25 @@ struct Taken {
 }
 
 impl Judge {
+    /// Drops what is wanted, if this nonce was not seen before; says what that was, and the tokens.
+    async fn once(
+        &self,
+        nonce: &Nonce,
+        wanted: &Wanted,
+        backends: &Backends,
+        deadline: Option<Deadline>,
+    ) -> Result<(String, Vec<String>), Problem> {
+        let taken = self.take(nonce).await?;
+        let outcome = wanted.drop(backends, deadline).await;
+        if outcome.is_err() {
+            // Nothing was dropped that anybody knows of: the same hook may come again.
+            self.give_back(taken).await;
+        }
+        let tokens = outcome?;
+        tracing::info!(hook.dropped = %wanted, "a hook invalidated");
+        Ok((wanted.to_string(), tokens))
+    }
+
     /// Takes a nonce, which can be done once. 409 where it was taken before, 503 where nobody
     /// knows.
     async fn take(&self, nonce: &Nonce) -> Result<Taken, Problem> {

@@ -37,7 +37,7 @@ pub fn of(
     match route.does {
         Does::Get | Does::Read => {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-            let tag = tag(route, &headers, &message, &body);
+            let tag = tag(route, &headers, &body);
             let validators = Validators {
                 etag: &tag,
                 modified: None,
@@ -102,16 +102,14 @@ fn failed() -> Problem {
     Problem::new(status, Code::FailedPrecondition, "CONDITION_FAILED", detail)
 }
 
-/// An entity's tag is its version, with a hash of the answer where that shows more than the
-/// entity's own row, as a comment shows its author's name. The tag of a list is the hash alone.
-fn tag(route: &Route, headers: &HeaderMap, message: &DynamicMessage, body: &[u8]) -> Etag {
+/// An entity's tag has its version before the hash of what is shown, that of a list the hash alone.
+fn tag(route: &Route, headers: &HeaderMap, body: &[u8]) -> Etag {
     let version = headers
         .get(names::VERSION)
         .filter(|_| route.does == Does::Get);
     let version = version.and_then(|version| version.to_str().ok()?.parse().ok());
-    let shows_others = message.get_field_by_name("author_display_name").is_some();
     match version {
-        Some(version) => Etag::versioned(version, shows_others.then_some(body)),
+        Some(version) => Etag::versioned(version, body),
         None => Etag::of(&[body]),
     }
 }

@@ -16,6 +16,9 @@ pub fn is_servers_own(name: &str) -> bool {
     SERVERS_OWN.contains(&name)
 }
 
+/// The values that a body may hold. One takes two bytes as text, and some hundred in memory.
+const MOST_PARTS: usize = 1 << 16;
+
 /// The field that holds which fields an update writes.
 const MASK: &str = "update_mask";
 /// The field that holds the version that a write wants to find.
@@ -61,11 +64,31 @@ fn object(body: &[u8], what: &str) -> Result<Map<String, Value>, Problem> {
     if body.is_empty() {
         return Ok(Map::new());
     }
+    if parts(body) > MOST_PARTS {
+        let detail = format!("has more than {MOST_PARTS} values");
+        return Err(Problem::invalid(what, detail));
+    }
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::invalid(what, "must be an object")),
         Err(error) => Err(Problem::invalid(what, format!("is not JSON: {error}"))),
     }
+}
+
+/// How many values a text of JSON says at most: as many as it has commas and brackets that open,
+/// outside of strings.
+fn parts(text: &[u8]) -> usize {
+    let (mut parts, mut in_string, mut escaped) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' => parts += usize::from(!in_string),
+            _ => {}
+        }
+    }
+    parts
 }
 
 /// The same object, its members named as the contract names them; canonical JSON allows a second
@@ -224,4 +247,30 @@ fn decode(kind: MessageDescriptor, object: Map<String, Value>) -> Result<Dynamic
         let field = if path == "." { "body" } else { &path };
         Problem::invalid(field, error.to_string())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_and_what_a_string_holds_is_not() {
+        for (text, count) in [
+            ("", 0),
+            (r#"{"a":1}"#, 1),
+            (r#"{"a":[1,2,{"b":3}],"c":"x"}"#, 6),
+            (r#"{"a":",[{\",[{","b":"\\"}"#, 2),
+        ] {
+            assert_eq!(parts(text.as_bytes()), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_short_text_cannot_say_more_values_than_fit() {
+        let many = format!("{{\"a\":[{}1]}}", "1,".repeat(MOST_PARTS));
+        let problem = object(many.as_bytes(), "body").expect_err("too many");
+        assert_eq!(problem.status.as_u16(), 400);
+        let text = format!("{{\"a\":\"{}\"}}", ",".repeat(2 * MOST_PARTS));
+        assert!(object(text.as_bytes(), "body").is_ok());
+    }
 }
