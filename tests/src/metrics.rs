@@ -34,10 +34,9 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
 pub fn sum(page: &str, name: &str, labels: &[&str]) -> u64 {
     let samples = page.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
-        let all = series.strip_prefix(name)?.strip_prefix('{')?;
-        labels
-            .iter()
-            .all(|label| all.contains(label))
+        let of = series.strip_prefix(name)?;
+        let named = of.is_empty() || of.starts_with('{');
+        (named && labels.iter().all(|label| of.contains(label)))
             .then(|| value.parse::<f64>().ok())?
     });
     samples.sum::<f64>() as u64

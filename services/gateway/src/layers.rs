@@ -43,6 +43,8 @@ use tonic::Code;
 const ROOM_BYTES: usize = 64 << 20;
 /// The longest body that any route takes.
 const MOST_BYTES: usize = crate::routes::MOST_BYTES;
+/// In what a body is gathered that comes in pieces.
+const BLOCK_BYTES: usize = 16 << 10;
 /// When those who are turned away should come back.
 const COME_BACK: Duration = Duration::from_millis(100);
 
@@ -162,16 +164,32 @@ fn crowded() -> Response {
 /// off. What comes in many small pieces takes no more room than what comes in one.
 pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
     let mut body = Limited::new(body, most);
-    let mut whole = BytesMut::new();
+    // A piece that is kept keeps the whole buffer that it was read into, so pieces are copied: into
+    // blocks of one size, of which one body's take the place of another's, as long ones do not.
+    let (mut blocks, mut block) = (Vec::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| unread(&*error, most))?.into_data() else {
+        let Ok(mut data) = frame.map_err(|error| unread(&*error, most))?.into_data() else {
             continue;
         };
-        if whole.is_empty() && body.is_end_stream() {
+        if blocks.is_empty() && block.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
-        // A piece that is kept keeps the whole buffer that it was read into.
-        whole.extend_from_slice(&data);
+        while !data.is_empty() {
+            if block.len() == block.capacity() {
+                let full = std::mem::replace(&mut block, BytesMut::with_capacity(BLOCK_BYTES));
+                blocks.extend((!full.is_empty()).then_some(full));
+            }
+            let some = data.len().min(block.capacity() - block.len());
+            block.extend_from_slice(&data.split_to(some));
+        }
+    }
+    if blocks.is_empty() {
+        return Ok(block.freeze());
+    }
+    blocks.push(block);
+    let mut whole = BytesMut::with_capacity(blocks.iter().map(BytesMut::len).sum());
+    for block in blocks {
+        whole.extend_from_slice(&block);
     }
     Ok(whole.freeze())
 }
@@ -234,6 +252,13 @@ mod tests {
             .expect("whole");
         assert_eq!(body.len(), 1000);
         assert!(most.load(Ordering::SeqCst) <= 2, "{most:?} at once");
+        let sent: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        let pieces: Vec<_> = sent
+            .chunks(7_777)
+            .map(|piece| Ok::<_, Infallible>(piece.to_vec()))
+            .collect();
+        let body = Body::from_stream(stream::iter(pieces));
+        assert_eq!(read_body(body, sent.len()).await.expect("whole"), sent);
         let long = read_body(Body::from(vec![0; 1001]), 1000).await;
         assert_eq!(
             long.expect_err("too long").status,

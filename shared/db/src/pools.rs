@@ -103,11 +103,11 @@ impl Pools {
         .await?;
         let timeout = options.statement_timeout.as_millis();
         let reads = format!(
-            "SELECT set_config('statement_timeout', '{timeout}', false), \
+            "{ATTENTION}; SELECT set_config('statement_timeout', '{timeout}', false), \
              set_config('default_transaction_read_only', 'on', false), {IDENTITY}"
         );
         let writes = format!(
-            "SELECT set_config('statement_timeout', '{timeout}', false), \
+            "{ATTENTION}; SELECT set_config('statement_timeout', '{timeout}', false), \
              set_config('idle_in_transaction_session_timeout', '{}', false), {IDENTITY}",
             2 * timeout
         );
@@ -166,6 +166,13 @@ impl Pools {
 /// empty where the session is not ours.
 const IDENTITY: &str = "set_config('larder.system', \
      (SELECT system_identifier::text FROM pg_control_system()), false)";
+
+/// A statement whose caller has hung up is ended within a second, not by its timeout: the server
+/// looks whether there is still somebody to answer. Where the operating system cannot tell it, or
+/// the server is older than the setting, the timeout it is.
+const ATTENTION: &str = "DO $$ BEGIN \
+     PERFORM set_config('client_connection_check_interval', '1s', false); \
+     EXCEPTION WHEN undefined_object OR invalid_parameter_value THEN NULL; END $$";
 
 /// Between two attempts at a file that others are opening for the first time as well.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);

@@ -4,6 +4,7 @@ mod support;
 
 use anyhow::Result;
 use larder_db::{Database, Engine, Error, Value, args};
+use larder_testkit::wait_until;
 use support::{NOTES, Source, impatient};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,6 +246,28 @@ async fn a_connection_whose_statement_was_abandoned_is_not_lent_again() -> Resul
     assert!(tokio::time::timeout(abandoned, slow).await.is_err());
     assert_ne!(db.fetch_one(backend, args![]).await?.get::<i64>(0)?, before);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_nobody_waits_for_ends_at_the_server_too() -> Result<()> {
+    let source = Source::postgres()?;
+    let db = source.open().await?;
+    let Source::Postgres(database) = &source else {
+        unreachable!("opened above")
+    };
+    let sleeping = async || {
+        let count = "SELECT count(*) FROM pg_stat_activity \
+            WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'";
+        database.psql(count).unwrap_or_default()
+    };
+    let abandoned = {
+        let db = db.clone();
+        tokio::spawn(async move { db.fetch_all("SELECT pg_sleep(30)::text", args![]).await })
+    };
+    let deadline = std::time::Duration::from_secs(10);
+    wait_until("it runs", deadline, async || sleeping().await == "1").await?;
+    abandoned.abort();
+    wait_until("it has ended", deadline, async || sleeping().await == "0").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

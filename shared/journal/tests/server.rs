@@ -119,6 +119,94 @@ async fn what_commits_between_transactions_that_are_under_way_is_in_the_round() 
     Ok(())
 }
 
+/// Transactions begin, end and are given up in any order; what a round brings is held against the
+/// definition of what it must.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_is_what_is_visible_and_was_not_before() -> Result<()> {
+    let source = Source::postgres().await?;
+    let mut seen = source.coverage().await?;
+    let (mut under_way, mut id, mut random) = (Vec::new(), 0_i64, 1_u64);
+    for step in 0..400 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005) + 1;
+        let choice = (random >> 33) as usize;
+        match choice % 4 {
+            0 if under_way.len() < 5 => {
+                let mut write = source.journal.begin().await?;
+                let insert = "INSERT INTO comments (id, product_id, text) VALUES ($1, $1, '')";
+                write.execute(insert, args![id]).await?;
+                under_way.push(write);
+                id += 1;
+            }
+            1 if !under_way.is_empty() => {
+                let write = under_way.remove(choice / 4 % under_way.len());
+                match choice / 64 % 4 {
+                    0 => write.rollback().await?,
+                    _ => write.commit().await.map(drop)?,
+                }
+            }
+            2 => {
+                let round = source.journal.round(Some(&seen)).await?;
+                let wanted = "SELECT DISTINCT tag, key FROM journal \
+                    WHERE NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)";
+                let snapshot = seen.snapshot.to_string();
+                let wanted = source.db().fetch_all(wanted, args![&snapshot]).await?;
+                let tag = |row: &larder_db::Row| anyhow::Ok(Tag::of(row.get(0)?, row.get(1)?));
+                let wanted: BTreeSet<Tag> = wanted.iter().map(tag).collect::<Result<_>>()?;
+                assert_eq!(tags(&round), wanted, "step {step}, since {snapshot}");
+                seen = coverage(&round);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_stays_open_makes_no_round_read_all_that_came_after_it() -> Result<()> {
+    let source = Source::postgres().await?;
+    let mut open = source.journal.begin().await?;
+    let insert = "INSERT INTO comments (id, product_id, text) VALUES (1, 1, '')";
+    open.execute(insert, args![]).await?;
+    source.home.shell(
+        "INSERT INTO comments (id, product_id, text) SELECT i, i, '' FROM generate_series(2, 5000) i",
+    )?;
+    let seen = source.coverage().await?;
+    source.home.shell("DELETE FROM comments WHERE id = 2")?;
+    let read = || -> Result<i64> {
+        let read = "SELECT t.seq_tup_read + i.idx_tup_read \
+            FROM pg_stat_user_tables t JOIN pg_stat_user_indexes i USING (relid) \
+            WHERE t.relname = 'journal'";
+        Ok(source.home.shell(read)?.parse()?)
+    };
+    // A session that has ended has told what it read.
+    let a_round = async || {
+        let options = larder_db::Options {
+            read_connections: 1,
+            ..larder_db::Options::default()
+        };
+        let db = Database::open_with(&source.home.url(), options).await?;
+        let backend = db.fetch_one("SELECT pg_backend_pid()", args![]).await?;
+        let journal = Journal::attach(db.clone(), watches(), small());
+        let round = journal.round(Some(&seen)).await?;
+        db.close().await;
+        let alive = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = {}",
+            backend.get::<i64>(0)?
+        );
+        let ended = async || source.home.shell(&alive).is_ok_and(|alive| alive == "0");
+        wait_until("its session has ended", DEADLINE, ended).await?;
+        anyhow::Ok(round)
+    };
+    drop(a_round().await?);
+    let before = read()?;
+    let round = a_round().await?;
+    let two = named(&["comments/2", "comments.product/2", "comments.all/*"]);
+    assert_eq!(tags(&round), two);
+    let read = read()? - before;
+    assert!(read < 100, "{read} rows");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_deferred_trigger_writes_belongs_to_the_commit() -> Result<()> {
     let source = Source::postgres().await?;

@@ -52,7 +52,10 @@ pub(crate) const LABEL: &str = label!();
 /// The round since the snapshot $1, at most $2 lines, the highest first; the line without a tag
 /// is the header. (`ORDER BY xid` alone would mean the column of that name in the result, a text.)
 ///
-/// The lines of a transaction that is under way are passed over by its number, not looked at: a
+/// What a snapshot does not show is what lies from its xmax on, and what was under way in it. So a
+/// transaction that stays open makes nobody read again, each time, all that was written after it.
+///
+/// The lines of a transaction that is under way now are passed over by its number, not looked at: a
 /// bulk write has hundreds of thousands, and each round would read them all to find none visible.
 /// What is visible lies below the own xmax: that keeps out lines which a restored dump brought
 /// from another server.
@@ -63,12 +66,11 @@ macro_rules! round {
             label!(),
             " || '|' || low_marked::text || '|' || low_dropped::text, NULL::text FROM journal_state ",
             "UNION ALL (SELECT line.tag, line.key, line.xid::text FROM (",
-            // Before all that are under way,
+            // What began since: before all that are under way now,
             "(SELECT tag, key, xid FROM journal ",
-            "WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot) ",
+            "WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot) ",
             "AND xid < COALESCE((SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) x ORDER BY x LIMIT 1), ",
             "pg_snapshot_xmax(pg_current_snapshot())) ",
-            "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
             $which,
             "ORDER BY journal.xid DESC LIMIT $2) ",
             // and between each of them and the next.
@@ -76,9 +78,16 @@ macro_rules! round {
             "lead(x, 1, pg_snapshot_xmax(pg_current_snapshot())) OVER (ORDER BY x) AS high ",
             "FROM pg_snapshot_xip(pg_current_snapshot()) x) open CROSS JOIN LATERAL ",
             "(SELECT tag, key, xid FROM journal WHERE xid > open.low AND xid < open.high ",
-            "AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ",
+            "AND xid >= pg_snapshot_xmax($1::text::pg_snapshot) ",
             $which,
-            "ORDER BY journal.xid DESC LIMIT $2) l)",
+            "ORDER BY journal.xid DESC LIMIT $2) l ",
+            "WHERE open.high > pg_snapshot_xmax($1::text::pg_snapshot)) ",
+            // What was under way, and is no more.
+            "UNION ALL (SELECT l.tag, l.key, l.xid ",
+            "FROM pg_snapshot_xip($1::text::pg_snapshot) ended CROSS JOIN LATERAL ",
+            "(SELECT tag, key, xid FROM journal WHERE xid = ended ",
+            $which,
+            "LIMIT $2) l WHERE pg_visible_in_snapshot(ended, pg_current_snapshot()))",
             ") line ORDER BY line.xid DESC LIMIT $2)"
         )
     };
