@@ -1,7 +1,7 @@
 //! Launches at a time to come: every replica prepares them, whatever becomes of their caller, of
 //! messages and of processes, and while a crowd reads what goes on sale, no reader loads it.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result, ensure};
 use larder::remote;

@@ -1,6 +1,6 @@
 //! The admin port over real connections.
 
-mod echo;
+use crate::echo;
 
 use bytes::Bytes;
 use echo::{Echo, Running, SOON, call, open, serve};

@@ -1,6 +1,6 @@
 //! A server over real connections.
 
-mod echo;
+use crate::echo;
 
 use bytes::Bytes;
 use echo::{SOON, call, open, serve};
