@@ -271,7 +271,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     /// An entry that the rule refuses: for a caller who takes anything it will do, marked.
     #[cold]
     fn refused(&self, entry: Arc<Entry<V>>, miss: Miss, read: &Read, now: Stamp) -> Look<V> {
-        if read.freshness == Freshness::Any && miss != Miss::Expired {
+        if read.freshness == Freshness::Any && !read.never_stale && miss != Miss::Expired {
             self.0.counters.miss(miss);
             return Look::Hit(self.stale(entry, now));
         }

@@ -1,5 +1,6 @@
 //! A read that memory does not answer: it boards flights until one of them serves it.
 
+use crate::behind::Behind;
 use crate::cache::Keyspace;
 use crate::clock::Stamp;
 use crate::entry::{Entry, Value};
@@ -154,7 +155,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     fn finish(&self, boarding: &Boarding<V>) {
         for (flight, _) in boarding.flights.iter().filter(|(_, led)| *led) {
             let flight = flight.clone();
-            self.0.source().core.spawn_behind(async move {
+            self.0.source().core.spawn_behind(Behind::Load, async move {
                 flight.landings().await;
             });
         }
@@ -184,7 +185,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         let inner = &*self.0;
         let landing = match landing {
             Ok(landing) => landing,
-            Err(error) => return Some(self.instead(error, key)),
+            Err(error) => return Some(self.instead(error, key, read)),
         };
         let Landing { entry, origin } = landing;
         let answer = |entry: Arc<Entry<V>>, age| Some(Ok(Answer { entry, origin, age }));
@@ -217,13 +218,16 @@ impl<K: Key, V: Value> Keyspace<K, V> {
     }
 
     /// What to answer when a load failed: in a fail-safe keyspace the last value, marked.
-    fn instead(&self, error: Error, key: &K) -> Result<Answer<V>, Error> {
+    fn instead(&self, error: Error, key: &K, read: &Read) -> Result<Answer<V>, Error> {
         let inner = &*self.0;
+        let now = inner.now();
         if inner.policy.fail_safe
             && error.is_unavailable()
+            && !read.never_stale
             && let Some(entry) = inner.local.get(key)
+            && now < entry.hard_at
         {
-            return Ok(self.stale(entry, inner.now()));
+            return Ok(self.stale(entry, now));
         }
         inner.counters.read(match error {
             Error::Overloaded { .. } => Outcome::Refused,

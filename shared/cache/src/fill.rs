@@ -10,14 +10,17 @@
 //! cell's move, so it is never served; in the remote tier its label does not show the write, so
 //! it is never taken. `tests/races.rs` replays both.
 
+mod settle;
+
+use crate::behind::Behind;
 use crate::clock::Stamp;
-use crate::entry::{Draft, Entry, Value};
+use crate::entry::{Entry, Value};
 use crate::flight::{Landing, Terms};
 use crate::held::Held;
 use crate::judge::Seq;
 use crate::key::Key;
 use crate::keyspace::Inner;
-use crate::load::{self, Ask, Loaded, Proof};
+use crate::load::{self, Ask, Loaded};
 use crate::read::{Error, Origin};
 use crate::remote::{self, Item, Remote as _};
 use crate::stats::Miss;
@@ -97,14 +100,16 @@ impl<K: Key, V: Value> Fill<K, V> {
             .collect()
     }
 
-    /// A value from the remote tier needs a proof, and cannot be shown to reflect a write that
-    /// the digest does not know.
     fn remote_can_answer(&self) -> bool {
+        let source = self.keyspace.source();
+        source.core.tiers.remote() && source.feed.is_some() && self.proof_will_do()
+    }
+
+    /// Whether the callers may be given what was proven, and not loaded from the source itself: it
+    /// cannot be shown to reflect a write that the digest does not know.
+    fn proof_will_do(&self) -> bool {
         let digest = &self.keyspace.source().digest;
-        !self.terms.strong
-            && self.keyspace.source().core.tiers.remote()
-            && self.keyspace.source().feed.is_some()
-            && self.terms.tokens.iter().all(|token| digest.covers(token))
+        !self.terms.strong && self.terms.tokens.iter().all(|token| digest.covers(token))
     }
 
     /// Takes from the remote tier what passes the test.
@@ -156,7 +161,7 @@ impl<K: Key, V: Value> Fill<K, V> {
             self.keyspace
                 .source()
                 .core
-                .spawn_behind(async move { insert() });
+                .spawn_behind(Behind::Store, async move { insert() });
         }
     }
 
@@ -262,8 +267,8 @@ impl<K: Key, V: Value> Fill<K, V> {
             Ok((loaded, captured, asked_at)) => {
                 let mut items = Vec::new();
                 for (&index, loaded) in indexes.iter().zip(loaded) {
-                    let entry = self.settle(index, loaded, captured, asked_at, &mut items);
-                    self.landed[index] = Some(Ok(Landing {
+                    let settled = self.settle(index, loaded, captured, asked_at, &mut items);
+                    self.landed[index] = Some(settled.map(|entry| Landing {
                         entry,
                         origin: Origin::Source,
                     }));
@@ -290,12 +295,8 @@ impl<K: Key, V: Value> Fill<K, V> {
     ) -> Result<(Vec<Loaded<V>>, Seq, Stamp), Error> {
         let keyspace = &self.keyspace;
         let (source, name) = (keyspace.source(), &keyspace.name);
-        let unavailable = |cause: &'static str| Error::Load {
-            keyspace: name.clone(),
-            cause: load::Error::unavailable(cause),
-        };
         if !source.breaker.allows(keyspace.now(), !source.polled) {
-            return Err(unavailable("it failed a moment ago"));
+            return Err(keyspace.unavailable("it failed a moment ago"));
         }
         let away = async {
             match source.polled {
@@ -326,7 +327,7 @@ impl<K: Key, V: Value> Fill<K, V> {
             loaded = keyspace.call_loader(keys, &ask).instrument(span) => loaded,
             () = away => {
                 keyspace.counters.loaded(began.elapsed(), true);
-                return Err(unavailable("it was found to be away"));
+                return Err(keyspace.unavailable("it was found to be away"));
             }
         };
         let (took, failed) = (began.elapsed(), loaded.is_err());
@@ -364,76 +365,6 @@ impl<K: Key, V: Value> Fill<K, V> {
         }
     }
 
-    /// Makes an entry of what was loaded, and keeps it where its proof allows.
-    fn settle(
-        &self,
-        index: usize,
-        loaded: Loaded<V>,
-        captured: Seq,
-        asked_at: Stamp,
-        items: &mut Vec<Item>,
-    ) -> Arc<Entry<V>> {
-        let (key, text) = (&self.keys[index], self.text(index));
-        let keyspace = &self.keyspace;
-        let digest = &keyspace.source().digest;
-        let mut tags = keyspace.all_tags(key, text, &loaded.tags);
-        // An answer that may not be kept: as old as was allowed, and no cells to watch.
-        let mut draft = Draft {
-            value: loaded.value,
-            captured,
-            loaded_at: asked_at,
-            cells: Default::default(),
-            label: None,
-            tags: loaded.tags.into(),
-        };
-        let mut label = None;
-        let kept = match loaded.proof {
-            Proof::Primary(read_under) => {
-                let kept = digest.epoch().is_none_or(|epoch| epoch == read_under.epoch);
-                label = Some(read_under);
-                tags.pop();
-                draft.cells = digest.cells(&tags);
-                kept
-            }
-            Proof::Claim(claimed) => match digest.admit(&claimed, &tags) {
-                Ok(mut admission) => {
-                    admission.cells.pop();
-                    (draft.captured, draft.loaded_at) = (admission.captured, admission.proven_at);
-                    draft.cells = admission.cells;
-                    label = Some(claimed);
-                    true
-                }
-                Err(_) => {
-                    let allowed = self.terms.max_staleness.as_nanos();
-                    let allowed = u64::try_from(allowed).unwrap_or(u64::MAX);
-                    let reflects = asked_at.as_nanos().saturating_sub(allowed);
-                    draft.loaded_at = Stamp::from_nanos(reflects);
-                    false
-                }
-            },
-            Proof::None => {
-                tags.pop();
-                draft.cells = digest.cells(&tags);
-                keyspace.source().feed.is_none()
-            }
-        };
-        draft.label = label
-            .as_ref()
-            .map(|label| (label.epoch, label.snapshot.xmin()));
-        // What may not be kept has expired: those who called before it was loaded get it, and to
-        // anybody else it is no cached value.
-        let lives = || keyspace.lives(draft.value.is_none());
-        let (soft, hard) = if kept { lives() } else { Default::default() };
-        let now = keyspace.now();
-        let entry = Arc::new(draft.until(now.after(soft), now.after(hard)));
-        if kept {
-            keyspace.local.insert(key.clone(), entry.clone());
-            let name = || self.names[index].clone();
-            items.extend(label.and_then(|label| keyspace.item(name(), &entry, label)));
-        }
-        entry
-    }
-
     /// Stores the values. One that is not stored costs another process a load.
     async fn store(&self, items: Vec<Item>) {
         if !items.is_empty() && self.keyspace.source().core.tiers.remote() {
@@ -447,11 +378,14 @@ impl<K: Key, V: Value> Fill<K, V> {
             return;
         }
         let keyspace = self.keyspace.clone();
-        self.keyspace.source().core.spawn_behind(async move {
-            // A value that is not stored costs another process a load.
-            let _ = keyspace.source().core.remote.set(&items).await;
-            drop(held);
-        });
+        self.keyspace
+            .source()
+            .core
+            .spawn_behind(Behind::Store, async move {
+                // A value that is not stored costs another process a load.
+                let _ = keyspace.source().core.remote.set(&items).await;
+                drop(held);
+            });
     }
 
     fn text(&self, index: usize) -> &str {
@@ -480,6 +414,13 @@ impl<K: Key, V: Value> Inner<K, V> {
                 keyspace: self.name.clone(),
                 limit,
             }),
+        }
+    }
+
+    fn unavailable(&self, cause: &'static str) -> Error {
+        Error::Load {
+            keyspace: self.name.clone(),
+            cause: load::Error::unavailable(cause),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The advisory locks of one flight.
 
+use crate::behind::Behind;
 use crate::entry::Value;
 use crate::key::Key;
 use crate::keyspace::Inner;
@@ -53,13 +54,16 @@ impl<K: Key, V: Value> Drop for Held<K, V> {
         }
         let (keyspace, owner) = (self.keyspace.clone(), self.owner);
         let locks = std::mem::take(&mut self.locks);
-        self.keyspace.source().core.spawn_behind(async move {
-            for _ in 0..ATTEMPTS {
-                if let Ok(()) = keyspace.source().core.remote.unlock(&locks, owner).await {
-                    return;
+        self.keyspace
+            .source()
+            .core
+            .spawn_behind(Behind::Unlock, async move {
+                for _ in 0..ATTEMPTS {
+                    if let Ok(()) = keyspace.source().core.remote.unlock(&locks, owner).await {
+                        return;
+                    }
+                    tokio::time::sleep(PAUSE).await;
                 }
-                tokio::time::sleep(PAUSE).await;
-            }
-        });
+            });
     }
 }

@@ -1,5 +1,6 @@
 //! What all sources and keyspaces of one process share: the remote tier, the clock, the tasks.
 
+use crate::behind::{Behind, Places};
 use crate::clock::Clock;
 use crate::codec::{SealKey, Sealed};
 use crate::memo::Memo;
@@ -14,12 +15,8 @@ use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Renewals and stores behind an answer that may be under way at once; beyond, they are left out.
-const BEHIND: usize = 256;
 
 /// One process's cache. Clones are handles to the same one.
 #[derive(Clone)]
@@ -37,7 +34,7 @@ pub(crate) struct Core {
     drawn: AtomicU64,
     seed: std::hash::RandomState,
     pub(crate) events: Arc<Events>,
-    behind: Arc<Semaphore>,
+    behind: Places,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -108,7 +105,7 @@ impl Larder {
 
     /// Whether nothing is being renewed or stored behind an answer just now.
     pub fn is_settled(&self) -> bool {
-        self.0.behind.available_permits() == BEHIND
+        self.0.behind.are_free()
     }
 
     /// Ends the tasks and waits for them, at most `limit`. Reads still work; nothing is proven
@@ -177,7 +174,7 @@ impl Builder {
             seed: std::hash::RandomState::new(),
             events: Arc::default(),
             namespace: self.namespace,
-            behind: Arc::new(Semaphore::new(BEHIND)),
+            behind: Places::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))
@@ -207,17 +204,29 @@ impl Core {
         });
     }
 
-    /// Runs work that an answer does not wait for, unless too much of it is under way.
-    pub(crate) fn spawn_behind(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs work that an answer does not wait for, unless too much of its kind is under way.
+    pub(crate) fn spawn_behind(
+        &self,
+        kind: Behind,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         // A flight may be dropped with its runtime, where nothing can be run any more.
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        if let Ok(permit) = self.behind.clone().try_acquire_owned() {
-            self.spawn(async move {
-                task.await;
-                drop(permit);
-            });
+        let Some(place) = self.behind.take(kind) else {
+            return;
+        };
+        let task = async move {
+            task.await;
+            drop(place);
+        };
+        match kind {
+            Behind::Load | Behind::Store => self.spawn(task),
+            // Also of a load that is ended with the larder, which waits for it; others would wait
+            // for who is no more.
+            // Test: `a_larder_that_is_closed_gives_its_locks_back`.
+            Behind::Unlock => drop(self.tasks.spawn(task)),
         }
     }
 

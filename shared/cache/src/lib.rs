@@ -161,6 +161,7 @@
 //! keeps the entries, and `redis` carries the bytes.
 
 pub mod advice;
+mod behind;
 mod breaker;
 mod cache;
 pub mod check;

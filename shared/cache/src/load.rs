@@ -24,7 +24,9 @@ pub enum Proof {
     /// returned the label, begun after the load was asked for.
     Primary(Label),
     /// Told by somebody else: a standby ([`Label::of_standby`]), or another service with the
-    /// label of what it served. Kept only if the label passes the test.
+    /// label of what it served. Kept only if the label passes the test. If not, it is an answer
+    /// all the same where the loader [asks the owner](Load::asks_owner), who was told what is
+    /// wanted; from a standby it is as if the source were [unavailable](Error::Unavailable).
     Claim(Label),
     /// No label. Kept only if the source has no feed; otherwise answered and forgotten, as is
     /// right for a value read inside a transaction that writes.
@@ -72,7 +74,8 @@ impl Error {
 /// passes. A panic in it is caught and answered as an error.
 pub trait Load<K, V>: Send + Sync + 'static {
     /// Whether the loader asks another process, which shares this keyspace's place in the remote
-    /// tier and arranges itself that one load is made in the cluster.
+    /// tier, arranges itself that one load is made in the cluster, and lives up to what it is told
+    /// is wanted.
     ///
     /// 1. A load here would hold the key's advisory lock, and ask the owner.
     /// 2. The owner has to load too, and would wait for whoever holds the lock: for us.

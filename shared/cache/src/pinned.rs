@@ -14,6 +14,7 @@
 //! the writer loads again, still behind the lock, until its label does, or until every process has
 //! had its round. Test: `pinned.rs`, `a_write_to_a_pinned_key_makes_no_reader_load`.
 
+use crate::behind::Behind;
 use crate::cache::Keyspace;
 use crate::entry::{Entry, Value};
 use crate::feed::Written;
@@ -183,7 +184,7 @@ impl<K: Key, V: Value> Writing<K, V> {
         let commit = written.clone();
         let token = source.announce(written, put.pushed).await;
         if !put.settled {
-            source.0.core.spawn_behind(async move {
+            source.0.core.spawn_behind(Behind::Load, async move {
                 keyspace.settle(&keys, &commit).await;
                 drop(held);
             });

@@ -46,8 +46,8 @@ pub struct Policy {
     /// Answer a soft-expired copy at once and renew it behind (stale-while-revalidate). Without
     /// it the caller waits for the renewal, up to `soft_deadline`. Default on.
     pub while_revalidate: bool,
-    /// When the source is unreachable, answer the last value, marked stale with its age
-    /// (stale-if-error). Default off.
+    /// When the source is unreachable, answer the last value until its `hard_ttl`, marked stale with
+    /// its age (stale-if-error). Default off.
     pub fail_safe: bool,
     /// What a write does. Default [`OnWrite::Evict`].
     pub on_write: OnWrite,

@@ -31,6 +31,9 @@ pub struct Read {
     pub tokens: Vec<Token>,
     /// When the caller stops waiting. What others wait for too goes on.
     pub deadline: Option<Instant>,
+    /// Rather an error than a copy that the rule refuses, also where the keyspace is fail-safe:
+    /// for who knows of a reason why its age cannot be told.
+    pub never_stale: bool,
 }
 
 impl Read {
@@ -66,6 +69,12 @@ impl Read {
     /// Reflecting these writes too.
     pub fn reflecting(mut self, tokens: impl IntoIterator<Item = Token>) -> Self {
         self.tokens.extend(tokens);
+        self
+    }
+
+    /// Never answered by a copy that the rule refuses.
+    pub fn never_stale(mut self) -> Self {
+        self.never_stale = true;
         self
     }
 }

@@ -1,5 +1,6 @@
 //! A copy past its soft TTL: still good, and renewed beside the reads that it answers.
 
+use crate::behind::Behind;
 use crate::cache::Keyspace;
 use crate::entry::Value;
 use crate::flight::Terms;
@@ -21,7 +22,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
         } else {
             let renewal = self.clone().renewed(key, read);
             let (done, renewed) = tokio::sync::oneshot::channel();
-            self.0.source().core.spawn_behind(async move {
+            self.0.source().core.spawn_behind(Behind::Load, async move {
                 let _ = done.send(renewal.await);
             });
             let renewed = tokio::time::timeout(policy.soft_deadline, renewed).await;
@@ -47,7 +48,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             return;
         }
         let renewal = self.clone().renewed(key.clone(), Read::bounded());
-        self.0.source().core.spawn_behind(async move {
+        self.0.source().core.spawn_behind(Behind::Load, async move {
             let _ = renewal.await;
         });
     }

@@ -1,5 +1,6 @@
 //! What follows a committed write, and invalidation by hand.
 
+use crate::behind::Behind;
 use crate::cache::Keyspace;
 use crate::entry::Value;
 use crate::feed::{self, Line, Written};
@@ -63,7 +64,7 @@ impl<K: Key, V: Value> Keyspace<K, V> {
             OnWrite::Put => {
                 let token = source.wrote(written).await;
                 let (this, keys) = (self.clone(), keys.to_vec());
-                source.0.core.spawn_behind(async move {
+                source.0.core.spawn_behind(Behind::Load, async move {
                     let _ = this.renew(keys).await;
                 });
                 Some(token)

@@ -1,6 +1,6 @@
 //! One load per key and process, one in the cluster, and what becomes of flights that go wrong.
 
-mod support;
+use crate::support;
 
 use larder::remote::Remote as _;
 use larder::stats::Outcome;
@@ -247,10 +247,58 @@ async fn where_loads_are_long_a_lock_that_cannot_be_asked_for_is_asked_for_again
     assert_eq!(node.loader.loads(), 1);
 }
 
+#[tokio::test]
+async fn loads_that_wait_for_their_turn_keep_back_neither_a_value_nor_a_lock_of_one_that_landed() {
+    let mut world = World::new();
+    world.policy.finish_loads = true;
+    world.policy.turn_wait = Duration::from_secs(60);
+    world.policy.lock_wait = Duration::from_secs(60);
+    let node = world.node().await;
+    node.loader.hold();
+    // More than there are places for work behind answers.
+    let names: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    let mut reads = tokio::task::JoinSet::new();
+    for name in &names {
+        let (rows, key) = (node.rows.clone(), row(name));
+        reads.spawn(async move { rows.get(&key, &Read::bounded()).await.map(drop) });
+    }
+    until(|| node.loader.loads() == 64).await;
+    for _ in 0..64 {
+        node.loader.release();
+    }
+    while let Some(read) = reads.join_next().await {
+        read.unwrap().unwrap();
+    }
+    node.settled().await;
+    let locks = names.iter().map(|name| format!("larder:lock:rows:r{name}"));
+    let locks: Vec<String> = locks.collect();
+    let life = Duration::from_secs(1);
+    let free = world.hub.lock(&locks, 1, life).await.unwrap();
+    let kept = free.iter().filter(|free| !**free).count();
+    assert_eq!(kept, 0, "locks that nobody holds any more");
+    for name in &names {
+        world.stored(&row(name)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_larder_that_is_closed_gives_its_locks_back() {
+    let mut world = World::new();
+    world.policy.finish_loads = true;
+    let node = world.node().await;
+    let leader = node.held(&row("1")).await;
+    leader.abort();
+    let _ = leader.await;
+    node.larder.close(Duration::from_secs(5)).await;
+    let lock = ["larder:lock:rows:r1".to_owned()];
+    let won = world.hub.lock(&lock, 1, Duration::from_secs(1)).await;
+    assert_eq!(won.unwrap(), [true]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loader_that_asks_the_owner_leaves_the_lock_to_it() {
     let mut world = World::new();
-    world.tells = Tells::Standby;
+    world.tells = Tells::Owner;
     world.database.put("1", Some(("a", "one")));
     let node = world.node().await;
     let lock = ["larder:lock:rows:r1".to_owned()];
@@ -267,7 +315,7 @@ async fn a_loader_that_asks_the_owner_leaves_the_lock_to_it() {
 #[tokio::test]
 async fn an_answer_that_may_not_be_kept_is_no_answer_for_who_called_later() {
     let mut world = World::new();
-    world.tells = Tells::Standby;
+    world.tells = Tells::Owner;
     world.database.put("1", Some(("a", "old")));
     let node = world.node().await;
     let leader = node.held(&row("1")).await;
@@ -371,6 +419,34 @@ async fn a_source_found_away_ends_the_loads_under_way_and_is_not_asked_until_it_
         began.elapsed()
     );
     assert_eq!(node.get(&row("2")).await, "absent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_answers_again_is_asked_again_though_its_rounds_prove_nothing() {
+    for standby in [false, true] {
+        let world = World::new();
+        for id in ["1", "2"] {
+            world.database.put(id, Some(("a", "one")));
+        }
+        let node = world.polling().await;
+        world.database.away.store(true, Ordering::SeqCst);
+        until(|| node.source.stats().round_errors >= 2).await;
+        let refused = node.rows.get(&row("1"), &Read::bounded()).await;
+        assert!(refused.expect_err("it is away").is_unavailable());
+
+        world.database.standby.store(standby, Ordering::SeqCst);
+        if !standby {
+            world.database.lose(1);
+        }
+        world.database.away.store(false, Ordering::SeqCst);
+        let errors = node.source.stats().round_errors;
+        until(|| node.source.stats().round_errors > errors + 1).await;
+        let answer = node.answer(&row("1"), &Read::bounded()).await;
+        assert_eq!(
+            (text(&answer).as_str(), answer.origin),
+            ("one", Origin::Source)
+        );
+    }
 }
 
 #[test]

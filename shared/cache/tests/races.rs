@@ -1,6 +1,6 @@
 //! The races of the protocol, replayed step by step, with time under control.
 
-mod support;
+use crate::support;
 
 use larder::{Origin, Read};
 use support::{World, members, row};
@@ -345,9 +345,9 @@ async fn an_entry_is_served_for_as_long_as_proofs_go_on_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_standby_that_lags_is_believed_no_further_than_its_label() {
+async fn an_owner_that_was_overtaken_is_believed_no_further_than_its_label() {
     let mut world = World::new();
-    world.tells = support::Tells::Standby;
+    world.tells = support::Tells::Owner;
     world.database.put("1", Some(("a", "old")));
     let node = world.node().await;
 

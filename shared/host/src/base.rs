@@ -7,7 +7,7 @@ use crate::place::database_url;
 use crate::service::{Migrations, Service};
 use http::HeaderMap;
 use larder::trace::{Place, Tracing};
-use larder::{Freshness, Larder, Read, SealKey, Source};
+use larder::{Larder, Read, SealKey, Source};
 use larder_db::{Database, Schema};
 use larder_journal::Journal;
 use larder_runtime::config::{Address, Migrate};
@@ -198,21 +198,14 @@ impl Base {
     /// relied on, from the source.
     #[inline]
     pub fn read<T>(&self, request: &Request<T>) -> Result<Read, Status> {
-        Ok(self.doubted(larder_wire::read(request)?))
+        Ok(self.doubt.judge(larder_wire::read(request)?))
     }
 
     /// How a call wants to be read that may be answered at once; `None` where its metadata is
     /// malformed.
     #[inline]
     pub fn read_at_once(&self, metadata: &HeaderMap) -> Option<Read> {
-        Some(self.doubted(larder_wire::wanted(metadata).ok()?))
-    }
-
-    fn doubted(&self, mut read: Read) -> Read {
-        if self.doubt.is_raised() {
-            read.freshness = Freshness::Strong;
-        }
-        read
+        Some(self.doubt.judge(larder_wire::wanted(metadata).ok()?))
     }
 
     /// Runs a write, from its first statement to its hint, as a task of the process: a caller who

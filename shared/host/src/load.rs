@@ -1,15 +1,26 @@
 //! What loaders answer, given what the journal read.
 
-use larder::{Loaded, Proof, Tag, load};
+use larder::{Epoch, Label, Loaded, Proof, Snapshot, Tag, load};
 use larder_db::Error as Db;
 use larder_journal::{Error, Labelled, Standing};
+
+/// No database has lived it.
+const NO_LIFE: Epoch = Epoch {
+    system: 0,
+    timeline: 0,
+};
 
 /// How what was read may be believed.
 pub fn proof(read: &Labelled) -> Proof {
     match (&read.label, read.standing) {
         (Some(label), Standing::Primary) => Proof::Primary(label.clone()),
         (Some(label), Standing::Standby) => Proof::Claim(label.clone()),
-        (None, _) => Proof::None,
+        (None, Standing::Primary) => Proof::None,
+        // Between timelines: nobody can say what it shows, and so it is not believed at all.
+        (None, Standing::Standby) => Proof::Claim(Label {
+            epoch: NO_LIFE,
+            snapshot: Snapshot::up_to(0),
+        }),
     }
 }
 
@@ -29,5 +40,22 @@ pub fn error(error: Error) -> load::Error {
         // A standby that cannot say yet what it follows.
         | Error::Unusable(_) => load::Error::unavailable(error),
         _ => load::Error::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_standby_shows_is_a_claim_whatever_it_knows_of_itself() {
+        let read = |standing| Labelled {
+            label: None,
+            standing,
+            rows: Vec::new(),
+        };
+        assert_eq!(proof(&read(Standing::Primary)), Proof::None);
+        let standby = proof(&read(Standing::Standby));
+        assert!(matches!(standby, Proof::Claim(label) if label.epoch == NO_LIFE));
     }
 }

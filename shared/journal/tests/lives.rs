@@ -1,7 +1,6 @@
 //! One life of PostgreSQL and the next: crashes, promotions, and dumps that are restored.
 
-mod support;
-
+use crate::support::{Home, Source, coverage, named, open, small, tags, watches};
 use anyhow::{Context, Result, ensure};
 use larder::feed::{Coverage, Error as FeedError, Feed as _, Round};
 use larder::snapshot::Snapshot;
@@ -11,7 +10,6 @@ use larder_testkit::postgres::{self, Postgres};
 use larder_testkit::{program, wait_until};
 use std::process::Command;
 use std::time::Duration;
-use support::{Home, Source, coverage, named, open, small, tags, watches};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const WRITE: &str = "INSERT INTO comments (id, product_id, text) VALUES (1, 7, 'x')";

@@ -1,19 +1,18 @@
 //! A server over real connections.
 
-mod echo;
+use crate::echo;
 
 use bytes::Bytes;
 use echo::{SOON, call, open, serve};
-use larder_runtime::admin::Admin;
 use larder_runtime::client::{Client, Limits as ClientLimits};
-use larder_runtime::exposition::{Metric, Page};
+use larder_runtime::exposition::Page;
 use larder_runtime::places;
 use larder_runtime::server::Limits;
 use larder_testkit::wait_until;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -123,6 +122,58 @@ async fn a_client_gives_up_in_time_though_nobody_answers() {
         (error.code(), reason(&error).as_str()),
         (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
     );
+    running.end().await;
+}
+
+/// Says the head of every answer and then nothing, while it answers pings.
+async fn say_heads(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.expect("settings");
+            let mut begun = Vec::new();
+            while let Some(Ok((_, mut answer))) = connection.accept().await {
+                let head = http::Response::builder().header("content-type", "application/grpc");
+                let head = head.body(()).expect("a head");
+                begun.push(answer.send_response(head, false).expect("sent"));
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_and_does_not_end_is_given_up_in_the_time_of_a_call() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    let heads = tokio::spawn(say_heads(listener));
+    let limits = ClientLimits {
+        call: Duration::from_millis(200),
+        ..ClientLimits::default()
+    };
+    let client = Client::new("--echo", &address, limits).expect("an address");
+    let error = tokio::time::timeout(SOON, call(client, "/echo.Echo/Say", Bytes::new()));
+    let error = error.await.expect("in time").expect_err("late");
+    assert_eq!(
+        (error.code(), reason(&error).as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    heads.abort();
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_past_the_time_of_a_call() {
+    let running = serve(Limits::default()).await;
+    let limits = ClientLimits {
+        call: Duration::from_millis(200),
+        ..ClientLimits::default()
+    };
+    let address = format!("http://{}", running.address);
+    let client = Client::new("--echo", &address, limits).expect("an address");
+    let mut ticks = open(client, "/echo.Echo/Ticks", Bytes::new()).await;
+    for _ in 0..100 {
+        ticks.message().await.expect("open").expect("a tick");
+    }
+    let more = tokio::time::timeout(limits.call * 3, ticks.message()).await;
+    assert!(more.is_err(), "it is open, and nothing has come: {more:?}");
     running.end().await;
 }
 
@@ -388,9 +439,7 @@ async fn a_peer_that_has_no_room_for_its_answers_is_parted_with_and_one_that_wai
 async fn a_client_passes_over_an_endpoint_that_is_away() {
     let running = serve(Limits::default()).await;
     let gone = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         listener.local_addr().expect("bound")
     };
     let limits = ClientLimits {
@@ -429,49 +478,4 @@ async fn addresses_that_cannot_be_used_are_named() {
         let error = Client::new("--echo", addresses, ClientLimits::default()).expect_err(said);
         assert_eq!(error.to_string(), said);
     }
-}
-
-async fn fetch(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("text");
-    text
-}
-
-const MORE: Metric = Metric::gauge("more", "More.");
-
-#[tokio::test]
-async fn the_admin_port_tells_how_things_are() {
-    let running = serve(Limits::default()).await;
-    let gate = running.readiness.gate("database", "not opened yet");
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let metrics = running.metrics.clone();
-    let admin = Admin::bind(any, &running.readiness).await.expect("a port");
-    let admin = admin
-        .collect(move |page| metrics.measure(page))
-        .collect(|page| page.count(MORE, &[], 1));
-    let address = admin.address().expect("bound");
-    admin.start(&running.tasks);
-    assert!(fetch(address, "/live").await.starts_with("HTTP/1.1 200"));
-    let text = fetch(address, "/ready").await;
-    assert!(text.starts_with("HTTP/1.1 503") && text.contains("database: not opened yet"));
-    let ready = async || fetch(address, "/metrics").await;
-    assert!(ready().await.contains("\nlarder_ready 0\n"));
-    gate.open();
-    assert!(fetch(address, "/ready").await.starts_with("HTTP/1.1 200"));
-    assert!(ready().await.contains("\nlarder_ready 1\n"));
-    HealthClient::new(running.client())
-        .check(HealthCheckRequest::default())
-        .await
-        .expect("known");
-    let text = fetch(address, "/metrics").await;
-    let count = "rpc_server_call_duration_seconds_count{rpc_method=\"grpc.health.v1.Health/Check\",\
-                 rpc_response_status_code=\"OK\"} 1";
-    assert!(
-        text.contains(count) && text.contains("\nmore 1\n"),
-        "{text}"
-    );
-    running.end().await;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::{Request, Status};
 
 /// Tokens that one call may show.
-const MAX_TOKENS: usize = 64;
+pub(crate) const MAX_TOKENS: usize = 64;
 /// The longest Δ that a caller may ask for: a day.
 const MAX_STALENESS_MILLIS: u64 = 86_400_000;
 
@@ -37,7 +37,7 @@ pub fn wanted(metadata: &HeaderMap) -> Result<Read, Status> {
     Ok(Read {
         freshness: freshness(metadata)?,
         tokens,
-        deadline: None,
+        ..Read::default()
     })
 }
 

@@ -1,7 +1,7 @@
 //! The owner's end: rounds of its sources, and entries of its keyspaces, for other services.
 
-use crate::convert;
 use crate::refusal::refusal;
+use crate::{ask, convert};
 use larder::feed;
 use larder::{Freshness, Read, Source, Token};
 use larder_proto::cache::v1::feed_service_server::{FeedService, FeedServiceServer};
@@ -15,8 +15,9 @@ use tonic::{Request, Response, Status};
 
 /// Keys that one call may ask for.
 const MAX_KEYS: usize = 1000;
-/// Tokens that one call may show.
-const MAX_TOKENS: usize = 64;
+/// Tokens that one call may show: those of a caller of who asks, and the newest write to these keys
+/// that who asks knows of.
+const MAX_TOKENS: usize = ask::MAX_TOKENS + 1;
 /// When to try again after the source was away.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -91,6 +92,7 @@ impl FeedService for Feeds {
             freshness,
             tokens,
             deadline,
+            ..Read::default()
         };
         let told = keyspace
             .tell(asked.keys, read)
@@ -105,5 +107,50 @@ impl FeedService for Feeds {
         Ok(Response::new(FetchEntriesResponse {
             entries: entries.collect(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder::remote::hub::Hub;
+    use larder::{Ask, Epoch, Larder, Loaded, Proof, Tag, load};
+    use prost::bytes::Bytes;
+    use tonic::Code;
+
+    async fn absences(keys: Vec<String>, _: Ask) -> Result<Vec<Loaded<Bytes>>, load::Error> {
+        let absent = |_| Loaded {
+            value: None,
+            tags: Vec::new(),
+            proof: Proof::None,
+        };
+        Ok(keys.into_iter().map(absent).collect())
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_caller_may_show_the_callers_tokens_and_one_of_its_own() {
+        let source = Larder::builder(Hub::new()).build().source("rows").open();
+        let _rows = source.keyspace("rows", absences).open().expect("a policy");
+        let feeds = Feeds(vec![source]);
+        let token = Token {
+            source: Tag::of("source", "rows").0,
+            epoch: Epoch {
+                system: 1,
+                timeline: 1,
+            },
+            xid: 1,
+            touched: 0,
+        };
+        let asked = |tokens| FetchEntriesRequest {
+            keyspace: "rows".to_owned(),
+            keys: vec!["1".to_owned()],
+            max_staleness_ms: 1000,
+            tokens: vec![token.encode(); tokens],
+        };
+        let told = feeds.fetch_entries(Request::new(asked(64 + 1))).await;
+        assert_eq!(told.expect("an answer").into_inner().entries.len(), 1);
+        let told = feeds.fetch_entries(Request::new(asked(64 + 2))).await;
+        let refused = told.expect_err("too many");
+        assert_eq!(refused.code(), Code::InvalidArgument);
     }
 }

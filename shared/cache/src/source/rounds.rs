@@ -43,17 +43,23 @@ impl Source {
             let round = tokio::time::timeout(limit, feed.round(since.as_ref())).await;
             let late = round.is_err();
             let round = round.unwrap_or_else(|late| Err(feed::Error::Unavailable(Arc::new(late))));
-            if let (Err(feed::Error::Unavailable(_)), Some(_)) = (&round, &since) {
-                let failed = inner.rounds_failed.fetch_add(1, Ordering::Relaxed) + 1;
-                if late || failed >= ROUNDS_FAILED {
-                    inner.is_known_to_be_away();
+            match (&round, &since) {
+                (Err(feed::Error::Unavailable(_)), Some(_)) => {
+                    let failed = inner.rounds_failed.fetch_add(1, Ordering::Relaxed) + 1;
+                    if late || failed >= ROUNDS_FAILED {
+                        inner.is_known_to_be_away();
+                    }
+                }
+                (Err(feed::Error::Unavailable(_)), None) => {}
+                // It answered, be it what proves nothing: loads are judged by what they bring.
+                _ => {
+                    inner.rounds_failed.store(0, Ordering::Relaxed);
+                    inner.is_there();
                 }
             }
             let round = round?;
             match inner.digest.apply_round(since.as_ref(), &round, asked_at) {
                 Applied::Round { lines, .. } => {
-                    inner.rounds_failed.store(0, Ordering::Relaxed);
-                    inner.is_there();
                     inner.counters.round(lines);
                     inner.writers.note(&round, asked_at);
                     if lines > 0 {

@@ -31,6 +31,8 @@ pub(super) struct State {
 pub struct Database {
     pub(super) state: Mutex<State>,
     pub away: AtomicBool,
+    /// It follows another one: its rounds make no sense.
+    pub standby: AtomicBool,
 }
 
 impl Default for Database {
@@ -42,6 +44,7 @@ impl Default for Database {
                 ..State::default()
             }),
             away: AtomicBool::new(false),
+            standby: AtomicBool::new(false),
         }
     }
 }
@@ -157,6 +160,11 @@ impl Database {
         state.journal.retain(|(xid, _)| *xid >= low);
     }
 
+    /// Restored without its last transactions, and without a sign of it.
+    pub fn lose(&self, transactions: u64) {
+        self.state.lock().unwrap().next -= transactions;
+    }
+
     /// Promoted: the same data, a new timeline.
     pub fn promote(&self) {
         self.state.lock().unwrap().timeline += 1;
@@ -211,6 +219,9 @@ impl Feed for Database {
         Box::pin(async move {
             if self.away.load(Ordering::SeqCst) {
                 return Err(feed::Error::Unavailable(Arc::new(gone())));
+            }
+            if self.standby.load(Ordering::SeqCst) {
+                return Err(feed::Error::Unusable("it comes from a standby".into()));
             }
             let state = self.state.lock().unwrap();
             let snapshot = state.snapshot();

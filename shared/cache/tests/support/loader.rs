@@ -54,7 +54,10 @@ impl Key for Wanted {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tells {
     Primary,
+    /// What a standby shows, asked by ourselves.
     Standby,
+    /// What the process that owns the source serves.
+    Owner,
     Nothing,
 }
 
@@ -131,7 +134,9 @@ impl Loader {
         };
         let proof = match self.tells {
             Tells::Primary => Proof::Primary(label),
-            Tells::Standby => Proof::Claim(Label::of_standby(label.epoch, &label.snapshot)),
+            Tells::Standby | Tells::Owner => {
+                Proof::Claim(Label::of_standby(label.epoch, &label.snapshot))
+            }
             Tells::Nothing => Proof::None,
         };
         if self.holds.load(Ordering::SeqCst) {
@@ -151,7 +156,7 @@ pub struct Through(pub Arc<Loader>);
 
 impl Load<Wanted, Bytes> for Through {
     fn asks_owner(&self) -> bool {
-        self.0.tells == Tells::Standby
+        self.0.tells == Tells::Owner
     }
 
     fn load<'a>(

@@ -1,9 +1,9 @@
 //! What an operator asks of the cache, over the admin port of real replicas, on both engines.
 
 mod checks;
+mod page;
 mod planted;
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;
