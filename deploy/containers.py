@@ -2,7 +2,7 @@
 """Checks compose.yaml, and that the versions of versions.env are the same wherever they stand.
 
 Variables are put in as Compose does; then the file must be one of Compose, and every container be
-guarded. Run in this folder. Needs compose-spec and PyYAML.
+guarded; users of Redis are the same everywhere. Run in this folder. Needs compose-spec and PyYAML.
 """
 
 import pathlib
@@ -68,6 +68,14 @@ def elsewhere(versions):
             yield f"{file} has {found}, and versions.env has {name}={versions[name]}"
 
 
+def disunited():
+    """Whether dev has other users of Redis than redis/users.acl, passwords aside."""
+    files = ("redis/users.acl", "kubernetes/overlays/dev/users.acl")
+    users, of_dev = (re.sub(r"#\S+", "#", pathlib.Path(file).read_text()) for file in files)
+    if users != of_dev:
+        yield f"{files[1]} is not {files[0]} with other passwords"
+
+
 def main():
     versions = variables("versions.env")
     known = versions | variables("compose.env.example")
@@ -78,7 +86,7 @@ def main():
     services = document["services"]
     wrong = [line for name, service in services.items() for line in unguarded(name, service)]
     wrong += [line for name, service in services.items() for line in limited(name, service)]
-    wrong += elsewhere(versions)
+    wrong += [*elsewhere(versions), *disunited()]
     for line in wrong:
         print(f"containers: {line}", file=sys.stderr)
     if wrong:

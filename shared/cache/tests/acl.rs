@@ -1,10 +1,14 @@
 //! What the suite's user may do to a Redis server, as `deploy/redis/users.acl` says, and what it may
-//! not. That nothing is missing is shown by all other tests of Redis, which come as that user.
+//! not. That nothing is missing is shown by all other tests of Redis, which come as that user. And
+//! what an operator may.
 
 use anyhow::{Result, ensure};
 use larder_testkit::redis::{self, Redis};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const SUITE: Option<(&str, &str)> = Some(("larder", "larder"));
+const OPERATOR: Option<(&str, &str)> = Some(("operator", "operator"));
 
 /// The answer's error, if the server would not do it.
 fn refusal(server: &Redis, words: &[&str]) -> Option<String> {
@@ -163,4 +167,65 @@ fn whoever_does_not_log_in_can_do_nothing() -> Result<()> {
         ensure!(denied, "{login:?}: {said}");
     }
     Ok(())
+}
+
+#[test]
+fn an_operator_sees_how_the_server_is_and_touches_no_value() -> Result<()> {
+    let server = redis::start()?;
+    is_denied(&server, &["FLUSHALL"])?;
+    let refused = server.command_as(OPERATOR, &["ACL", "LOG"])?;
+    ensure!(refused.contains("flushall"), "{refused}");
+    let memory = server.command_as(OPERATOR, &["INFO", "memory"])?;
+    ensure!(memory.contains("used_memory:"), "{memory}");
+    server.command_as(OPERATOR, &["PING"])?;
+    for words in [
+        &["GET", "larder:a"][..],
+        &["SET", "larder:a", "x"],
+        &["SUBSCRIBE", "larder:hints:products"],
+        &["PUBLISH", "larder:hints:products", "x"],
+        &["KEYS", "*"],
+        &["FLUSHALL"],
+        &["CONFIG", "GET", "*"],
+        &["MONITOR"],
+        &["SHUTDOWN"],
+    ] {
+        let said = server.command_as(OPERATOR, words).err();
+        let said = said.map(|error| format!("{error:#}")).unwrap_or_default();
+        ensure!(said.contains("NOPERM"), "{words:?}: {said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_operator_replaces_the_suites_password_with_both_good_in_between() -> Result<()> {
+    let server = redis::start()?;
+    let operator = |words: &[&str]| server.command_as(OPERATOR, words);
+    let let_in = |password| {
+        let asked = server.command_as(Some(("larder", password)), &["PING"]);
+        asked.is_ok()
+    };
+    operator(&["ACL", "SETUSER", "larder", ">another"])?;
+    ensure!(let_in("larder") && let_in("another"));
+    operator(&["ACL", "SETUSER", "larder", "<larder"])?;
+    ensure!(!let_in("larder") && let_in("another"));
+    Ok(())
+}
+
+#[test]
+fn an_operator_ends_a_script_that_does_not_end() -> Result<()> {
+    let server = redis::start()?;
+    server.command(&["CONFIG", "SET", "lua-time-limit", "50"])?;
+    let ends = Instant::now() + Duration::from_secs(4);
+    thread::scope(|threads| {
+        let endless = threads.spawn(|| refusal(&server, &["EVAL", "while true do end", "0"]));
+        let kill = || server.command_as(OPERATOR, &["SCRIPT", "KILL"]);
+        while let Err(error) = kill() {
+            ensure!(Instant::now() < ends, "{error:#}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let said = endless.join().expect("no panic").unwrap_or_default();
+        ensure!(said.contains("killed"), "{said:?}");
+        ensure!(refusal(&server, &["PING"]).is_none());
+        Ok(())
+    })
 }

@@ -8,6 +8,9 @@
 //! | neither, beyond loopback | everybody, but only what changes nothing |
 //!
 //! `/live`, `/ready` and `/metrics` are not asked about: probes and scrapers have neither.
+//!
+//! Loopback is everybody's, also the browser's: a page of any site can have it send requests there. So
+//! gRPC is answered only where it is asked as gRPC clients ask, which no page can.
 
 use crate::config::{Name, Operators};
 use crate::connection::Peer;
@@ -19,10 +22,10 @@ use crate::token::{self, Token};
 use crate::{callers, seldom};
 use axum::extract::Request;
 use axum::middleware::Next;
-use axum::response::Response;
-use http::header::AUTHORIZATION;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::request::Parts;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version};
 use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::sync::Arc;
@@ -184,6 +187,17 @@ impl Access {
     pub(crate) async fn guard(self, request: Request, next: Next) -> Response {
         static SAID: seldom::Seldom = seldom::Seldom::new();
         let path = request.uri().path();
+        if let Err(refusal) = asked_as_grpc(&request) {
+            if SAID.is_due() {
+                let status = refusal.as_u16();
+                tracing::warn!(
+                    rpc.method = path,
+                    http.response.status_code = status,
+                    "what is no gRPC call was refused at the admin port"
+                );
+            }
+            return refusal.into_response();
+        }
         match self.judge(request.extensions(), request.headers(), path) {
             Ok(()) => next.run(request).await,
             Err(status) => {
@@ -198,6 +212,23 @@ impl Access {
 }
 
 const SCHEME: &[u8] = b"Bearer ";
+
+/// Whether a gRPC client can have sent this; if not, how it is refused. Browsers speak no HTTP/2
+/// without TLS, and pages cannot send this content type to another site, nor leave these headers out.
+fn asked_as_grpc(request: &Request) -> Result<(), StatusCode> {
+    let headers = request.headers();
+    if request.version() < Version::HTTP_2
+        || headers.contains_key(ORIGIN)
+        || headers.contains_key("sec-fetch-site")
+    {
+        return Err(StatusCode::FORBIDDEN);
+    }
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    match kind.and_then(|kind| kind.strip_prefix(b"application/grpc")) {
+        Some([] | [b'+' | b';', ..]) => Ok(()),
+        _ => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    }
+}
 
 fn unauthenticated(reason: &'static str, message: &str) -> Status {
     Problem::new(Code::Unauthenticated, reason, message).into()

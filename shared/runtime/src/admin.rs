@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::bounds::Bounds;
+use crate::drain;
 use crate::exposition::Page;
 use crate::incoming::Incoming;
 use crate::listen;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -34,6 +36,9 @@ use tower::{Service, ServiceBuilder};
 
 /// How long the last report may take.
 const LAST_REPORT: Duration = Duration::from_secs(1);
+
+/// At the end, peers that say nothing are waited for so long, once no request is under way.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What asks for exemplars.
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -187,6 +192,11 @@ impl Admin {
             )
             .merge(self.more)
             .merge(grpc);
+        let under_way = TaskTracker::new();
+        let routes = routes.layer(from_fn({
+            let under_way = under_way.clone();
+            move |request, next: Next| under_way.track_future(next.run(request))
+        }));
         let service = ServiceBuilder::new()
             .map_request(|request: axum::http::Request<Received>| {
                 request.map(axum::body::Body::new)
@@ -211,7 +221,10 @@ impl Admin {
                 .run_until_cancelled(transport.accept(&mut incoming))
                 .await;
             drop(incoming);
-            transport.close().await;
+            tokio::select! {
+                () = transport.close() => {}
+                () = drain::silence(|| under_way.len(), SILENCE) => {}
+            }
         });
     }
 }

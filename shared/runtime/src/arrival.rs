@@ -7,8 +7,8 @@
 use crate::patience::{Impatience, Patience, Waiting};
 use crate::reread::{Frames, Reread};
 use crate::status;
-use bytes::Buf as _;
-use http_body::Body as _;
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,6 +22,8 @@ use tower::{Layer, Service, ServiceExt as _};
 const WAITING: usize = 512;
 /// A message that is longer need not be there as a whole, so that what is kept is bounded, too.
 const ENOUGH: usize = 64 << 10;
+/// Pieces that are taken before others have their turn.
+const AT_ONCE: usize = 64;
 /// gRPC's prefix of a message: a flag, and a length in four bytes.
 const PREFIX: usize = 5;
 /// When those who are given up for others should come back.
@@ -76,7 +78,7 @@ where
             request,
             server: self.inner.clone(),
             patience: self.patience.clone(),
-            frames: Frames::new(),
+            come: Come::default(),
             ended: false,
             waiting: None,
         };
@@ -93,53 +95,95 @@ struct Coming<S> {
     request: http::Request<Body>,
     server: S,
     patience: Patience,
-    /// What was read of the request's body.
-    frames: Frames,
+    come: Come,
     ended: bool,
     waiting: Option<Waiting>,
 }
 
 impl<S> Coming<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Impatience>> {
-        while !self.is_there() {
+        for _ in 0..AT_ONCE {
+            if self.ended || self.come.is_enough() || self.request.body().is_end_stream() {
+                return Poll::Ready(Ok(()));
+            }
             match Pin::new(self.request.body_mut()).poll_frame(cx) {
-                Poll::Ready(Some(frame)) => self.frames.push(frame),
+                Poll::Ready(Some(frame)) => self.come.take(frame),
                 Poll::Ready(None) => self.ended = true,
-                Poll::Pending => {
-                    let wait = || self.patience.wait();
-                    let waiting = self.waiting.get_or_insert_with(wait);
-                    return Pin::new(waiting).poll(cx).map(Err);
-                }
+                Poll::Pending => return self.wait(cx),
             }
         }
-        Poll::Ready(Ok(()))
+        // It comes in very small pieces: others have their turn first.
+        cx.waker().wake_by_ref();
+        self.wait(cx)
     }
 
-    fn is_there(&self) -> bool {
-        if self.ended || self.request.body().is_end_stream() {
-            return true;
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Impatience>> {
+        let wait = || self.patience.wait();
+        let waiting = self.waiting.get_or_insert_with(wait);
+        Pin::new(waiting).poll(cx).map(Err)
+    }
+}
+
+/// What has come of a call's body. However small its pieces, neither its room nor its work is more
+/// than that of its bytes.
+#[derive(Default)]
+struct Come {
+    /// The first frame, as it came: with most calls it is all of the message. Behind it whatever
+    /// ended the body.
+    frames: Frames,
+    /// All data behind the first frame.
+    more: Vec<u8>,
+    have: usize,
+    prefix: [u8; PREFIX],
+    /// An error has come, or trailers: nothing more does.
+    over: bool,
+}
+
+impl Come {
+    fn take(&mut self, frame: Result<Frame<Bytes>, Status>) {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => self.data(data),
+            Ok(Err(trailers)) => self.end(Ok(trailers)),
+            Err(status) => self.end(Err(status)),
         }
-        let mut have = 0;
-        let mut prefix = [0; PREFIX];
-        for frame in &self.frames {
-            // An error, or trailers: nothing more comes.
-            let Some(mut data) = frame
-                .as_ref()
-                .ok()
-                .and_then(|frame| frame.data_ref().cloned())
-            else {
-                return true;
-            };
-            let length = data.len();
-            if have < PREFIX {
-                let part = length.min(PREFIX - have);
-                data.copy_to_slice(&mut prefix[have..have + part]);
-            }
-            have += length;
+    }
+
+    fn data(&mut self, data: Bytes) {
+        if let Some(missing) = self.prefix.get_mut(self.have..) {
+            let part = data.len().min(missing.len());
+            missing[..part].copy_from_slice(&data[..part]);
         }
-        let [_, length @ ..] = prefix;
+        self.have += data.len();
+        match self.frames.is_empty() {
+            true if data.is_empty() => {}
+            true => self.frames.push(Ok(Frame::data(data))),
+            false => self.more.extend_from_slice(&data),
+        }
+    }
+
+    fn end(&mut self, last: Result<Frame<Bytes>, Status>) {
+        self.over = true;
+        self.join();
+        self.frames.push(last);
+    }
+
+    fn join(&mut self) {
+        if !self.more.is_empty() {
+            let more = std::mem::take(&mut self.more);
+            self.frames.push(Ok(Frame::data(more.into())));
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        let [_, length @ ..] = self.prefix;
         let message = PREFIX.saturating_add(u32::from_be_bytes(length) as usize);
-        have >= PREFIX && have >= message.min(ENOUGH)
+        self.over || (self.have >= PREFIX && self.have >= message.min(ENOUGH))
+    }
+
+    /// In their order.
+    fn into_frames(mut self) -> Frames {
+        self.join();
+        self.frames
     }
 }
 
@@ -184,7 +228,8 @@ where
             if let Err(why) = outcome {
                 return Poll::Ready(Ok(given_up(why).into_http()));
             }
-            let request = Reread::request(coming.request, coming.frames, coming.ended);
+            let frames = coming.come.into_frames();
+            let request = Reread::request(coming.request, frames, coming.ended);
             let answer = coming.server.oneshot(request);
             way.set(Way::There { answer });
         }
@@ -205,9 +250,7 @@ fn given_up(why: Impatience) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use futures_util::stream;
-    use http_body::Frame;
     use http_body_util::{BodyExt as _, StreamBody};
     use std::convert::Infallible;
     use tonic::Code;
@@ -264,5 +307,56 @@ mod tests {
         for pieces in [&[][..], &[&b"\0\0\0"[..]], &[b"\0\0\0\0\x03", b"ab"]] {
             assert_eq!(seen(pieces).await, Err(Code::DeadlineExceeded));
         }
+    }
+
+    #[tokio::test]
+    async fn a_message_in_tiny_pieces_costs_what_its_length_does_and_is_handed_on_in_one() {
+        let mut message = vec![7; ENOUGH];
+        let length = u32::try_from(ENOUGH - PREFIX).expect("it fits");
+        message[0] = 0;
+        message[1..PREFIX].copy_from_slice(&length.to_be_bytes());
+        let message = Bytes::from(message);
+        let pieces = (0..message.len()).map(|at| Ok(Frame::data(message.slice(at..=at))));
+        let pieces = pieces.collect::<Vec<Result<_, Status>>>();
+        let server = service_fn(async |request: http::Request<Body>| {
+            let mut body = request.into_body();
+            let (mut all, mut frames) = (Vec::new(), 0);
+            while let Some(frame) = body.frame().await {
+                all.extend_from_slice(frame.expect("whole").data_ref().expect("data"));
+                frames += 1;
+            }
+            assert!(frames <= 2, "{frames} frames");
+            Ok::<_, Infallible>(http::Response::new(Body::new(http_body_util::Full::new(
+                Bytes::from(all),
+            ))))
+        });
+        let server = layer(Duration::from_secs(600)).layer(server);
+        let body = Body::new(StreamBody::new(stream::iter(pieces)));
+        let begun = std::time::Instant::now();
+        let answer = server.oneshot(http::Request::new(body));
+        let answer = answer.await.expect("infallible").into_body();
+        assert!(answer.collect().await.expect("whole").to_bytes() == message);
+        // Were all that came looked at again for each piece, these were two billion looks.
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_that_say_nothing_are_not_waited_for_for_ever() {
+        let nothing = stream::repeat_with(|| Ok::<_, Status>(Frame::data(Bytes::new())));
+        let server = service_fn(async |_: http::Request<Body>| {
+            Ok::<_, Infallible>(http::Response::new(Body::empty()))
+        });
+        let server = layer(Duration::from_secs(10)).layer(server);
+        let body = Body::new(StreamBody::new(nothing));
+        let answer = server.oneshot(http::Request::new(body));
+        let time = async { tokio::time::advance(Duration::from_secs(11)).await };
+        let (answer, ()) = tokio::join!(answer, time);
+        let answer = answer.expect("infallible");
+        let status = Status::from_header_map(answer.headers()).expect("an error");
+        assert_eq!(status.code(), Code::DeadlineExceeded);
     }
 }

@@ -31,6 +31,7 @@ pub struct Bounds {
     /// How often a silent peer of HTTP/2 is asked whether it is there; it has half of that to answer.
     pub keepalive: Duration,
     /// How long a connection is used, a tenth more or less, before its peer is asked to make another.
+    /// What is still under way on one of HTTP/2 after as long again, such as a stream, is cut.
     pub age: Duration,
 }
 

@@ -112,11 +112,14 @@ impl Secured {
         };
         let waiting = self.under_way.wait();
         let (tls, done) = (self.tls.clone(), self.done.clone());
+        let stopping = self.tasks.stopping().clone();
         self.tasks.spawn("handshake", async move {
             let handshake = TlsAcceptor::from(config).accept(stream);
             let outcome = tokio::select! {
                 outcome = handshake => Ok(outcome),
                 why = waiting => Err(why),
+                // Nobody would take it any more.
+                () = stopping.cancelled() => return,
             };
             match outcome {
                 Ok(Ok(stream)) => {

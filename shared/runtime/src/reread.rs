@@ -14,7 +14,7 @@ pub(crate) type Frames = SmallVec<[Result<Frame<Bytes>, Status>; 2]>;
 /// A body of which some frames were read already.
 pub(crate) struct Reread {
     /// In their order, still to be given.
-    frames: Frames,
+    frames: <Frames as IntoIterator>::IntoIter,
     /// What comes behind them, if the body has not ended.
     rest: Option<Body>,
 }
@@ -29,6 +29,7 @@ impl Reread {
         if !frames.is_empty() {
             let body = std::mem::take(request.body_mut());
             let rest = (!ended).then_some(body);
+            let frames = frames.into_iter();
             *request.body_mut() = Body::new(Self { frames, rest });
         }
         request
@@ -43,8 +44,8 @@ impl http_body::Body for Reread {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if !self.frames.is_empty() {
-            return Poll::Ready(Some(self.frames.remove(0)));
+        if let Some(frame) = self.frames.next() {
+            return Poll::Ready(Some(frame));
         }
         match &mut self.rest {
             Some(rest) => Pin::new(rest).poll_frame(cx),
@@ -53,6 +54,6 @@ impl http_body::Body for Reread {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+        self.frames.as_slice().is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 }

@@ -284,10 +284,14 @@ impl Life {
         all.push(self.cut.cancelled().map(|()| End::Cut).boxed());
         let closed = self.last.of_all.closed.cancelled();
         all.push(closed.map(|()| End::Closed).boxed());
-        let old = tokio::time::sleep(self.age);
-        all.push(old.map(|()| End::Old).boxed());
+        all.push(self.grown_old(End::Old));
         all.push(self.overdue());
         all
+    }
+
+    /// This end, after as long as the connection is used.
+    fn grown_old(&self, end: End) -> BoxFuture<'_, End> {
+        tokio::time::sleep(self.age).map(move |()| end).boxed()
     }
 
     fn overdue(&self) -> BoxFuture<'_, End> {
@@ -326,8 +330,11 @@ where
                 }
             }
         }
-        if end == End::Untaken {
-            ends.push(life.overdue());
+        match end {
+            End::Untaken => ends.push(life.overdue()),
+            // A stream may go on for ever, for somebody who would not be let in any more.
+            End::Old if spoken != Spoken::Http1 => ends.push(life.grown_old(End::Cut)),
+            _ => {}
         }
     }
 }

@@ -4,9 +4,8 @@ mod echo;
 
 use bytes::Bytes;
 use echo::{SOON, call, open, serve};
-use larder_runtime::admin::Admin;
 use larder_runtime::client::{Client, Limits as ClientLimits};
-use larder_runtime::exposition::{Metric, Page};
+use larder_runtime::exposition::Page;
 use larder_runtime::places;
 use larder_runtime::server::Limits;
 use larder_testkit::wait_until;
@@ -429,49 +428,4 @@ async fn addresses_that_cannot_be_used_are_named() {
         let error = Client::new("--echo", addresses, ClientLimits::default()).expect_err(said);
         assert_eq!(error.to_string(), said);
     }
-}
-
-async fn fetch(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("text");
-    text
-}
-
-const MORE: Metric = Metric::gauge("more", "More.");
-
-#[tokio::test]
-async fn the_admin_port_tells_how_things_are() {
-    let running = serve(Limits::default()).await;
-    let gate = running.readiness.gate("database", "not opened yet");
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let metrics = running.metrics.clone();
-    let admin = Admin::bind(any, &running.readiness).await.expect("a port");
-    let admin = admin
-        .collect(move |page| metrics.measure(page))
-        .collect(|page| page.count(MORE, &[], 1));
-    let address = admin.address().expect("bound");
-    admin.start(&running.tasks);
-    assert!(fetch(address, "/live").await.starts_with("HTTP/1.1 200"));
-    let text = fetch(address, "/ready").await;
-    assert!(text.starts_with("HTTP/1.1 503") && text.contains("database: not opened yet"));
-    let ready = async || fetch(address, "/metrics").await;
-    assert!(ready().await.contains("\nlarder_ready 0\n"));
-    gate.open();
-    assert!(fetch(address, "/ready").await.starts_with("HTTP/1.1 200"));
-    assert!(ready().await.contains("\nlarder_ready 1\n"));
-    HealthClient::new(running.client())
-        .check(HealthCheckRequest::default())
-        .await
-        .expect("known");
-    let text = fetch(address, "/metrics").await;
-    let count = "rpc_server_call_duration_seconds_count{rpc_method=\"grpc.health.v1.Health/Check\",\
-                 rpc_response_status_code=\"OK\"} 1";
-    assert!(
-        text.contains(count) && text.contains("\nmore 1\n"),
-        "{text}"
-    );
-    running.end().await;
 }

@@ -275,3 +275,17 @@ async fn a_broken_file_leaves_what_was_there_and_is_counted_once() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_handshake_that_stands_still_holds_no_end() {
+    let authority = Authority::new().expect("a CA");
+    let (address, tasks) = serve(of(&authority, "echo"), &["front"]).await;
+    let _silent = TcpStream::connect(address).await.expect("it listens");
+    // It is under way once one that came after it is done.
+    let said = say(address, &of(&authority, "front")).await;
+    said.expect("an answer");
+    let begun = Instant::now();
+    tasks.close(SOON).await.expect("all end");
+    let patience = Limits::default().bounds.handshake;
+    assert!(begun.elapsed() < patience / 2, "{:?}", begun.elapsed());
+}

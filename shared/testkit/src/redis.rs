@@ -222,10 +222,15 @@ impl Redis {
     /// hurts the server.
     fn users(&self) -> Result<String> {
         let password = self.setup.password.as_deref().unwrap_or(USER);
-        if !USERS.contains(PASSWORD) {
-            bail!("users.acl has no place for the password");
+        if ![PASSWORD, OPERATORS]
+            .iter()
+            .all(|hash| USERS.contains(hash))
+        {
+            bail!("users.acl has no place for the passwords");
         }
-        let mut users = USERS.replace(PASSWORD, &format!(">{password}"));
+        let mut users = USERS
+            .replace(PASSWORD, &format!(">{password}"))
+            .replace(OPERATORS, ">operator");
         let admin = format!("user {ADMIN} on >{ADMIN} ~* &* +@all");
         for line in self.setup.users.iter().chain([&admin]) {
             users.push_str(line);
@@ -253,6 +258,8 @@ impl Redis {
 const USERS: &str = include_str!("../../../deploy/redis/users.acl");
 /// What stands there for the password.
 const PASSWORD: &str = "#SHA256-OF-THE-PASSWORD";
+/// And for that of the operator, who has the name for it here.
+const OPERATORS: &str = "#SHA256-OF-THE-OPERATORS-PASSWORD";
 /// The suite's user, whose usual password is its name.
 const USER: &str = "larder";
 /// Name and password of the suite's user, as they stand in an address.

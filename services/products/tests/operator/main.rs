@@ -1,6 +1,7 @@
 //! What an operator asks of the cache, over the admin port of real replicas, on both engines.
 
 mod checks;
+mod page;
 mod planted;
 #[path = "../support/mod.rs"]
 mod support;

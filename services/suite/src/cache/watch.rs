@@ -4,16 +4,21 @@ use crate::output::Output;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream};
 use larder_proto::cache::v1::{EventKind, WatchRequest};
 use larder_runtime::shutdown;
 use larder_survey::watch::{LOST, Line};
-use larder_survey::{Failure, Replicas};
+use larder_survey::{Failure, Replica, Replicas};
 use serde::Serialize;
 use std::fmt;
+use std::time::Duration;
+use tokio::time::sleep;
+use tonic::Status;
 
 /// Keys or tags that a line shows.
 const SHOWN: usize = 4;
+/// Before a replica is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The settings of `larder cache watch`.
 #[derive(Args, Clone, Debug)]
@@ -110,6 +115,31 @@ fn clock(at: f64) -> String {
     format!("{hours:02}:{minutes:02}:{:02}.{millis:03}", seconds % 60)
 }
 
+type Lines = BoxStream<'static, Result<Line, Status>>;
+
+/// The events of one replica until it is gone. A stream ends with its connection, and connections end
+/// by their age, so that the end of one is told and the replica is asked for another.
+fn follow(replica: Replica, request: WatchRequest, lines: Lines) -> Lines {
+    let followed = stream::unfold(Some(lines), move |lines| {
+        let (replica, request) = (replica.clone(), request.clone());
+        async move {
+            let mut lines = match lines {
+                Some(lines) => lines,
+                None => {
+                    sleep(PAUSE).await;
+                    replica.watch(request).await.ok()?
+                }
+            };
+            match lines.next().await {
+                Some(Ok(line)) => Some((Ok(line), Some(lines))),
+                Some(Err(status)) => Some((Err(status), None)),
+                None => Some((Err(Status::unavailable("it tells no more")), None)),
+            }
+        }
+    });
+    followed.boxed()
+}
+
 pub async fn watch(replicas: &Replicas, asked: Watch, output: Output) -> anyhow::Result<()> {
     let kinds = asked.kind.iter().filter(|kind| **kind != Kind::Lost);
     let kinds: Vec<i32> = kinds.map(|kind| kind.asked().into()).collect();
@@ -120,10 +150,11 @@ pub async fn watch(replicas: &Replicas, asked: Watch, output: Output) -> anyhow:
             keyspaces: keyspaces.clone(),
             kinds: kinds.clone(),
         };
-        match replica.watch(request).await {
+        match replica.watch(request.clone()).await {
             Ok(stream) => {
                 let name = replica.name.clone();
-                streams.push(stream.map(move |told| (name.clone(), told)).boxed());
+                let followed = follow(replica.clone(), request, stream);
+                streams.push(followed.map(move |told| (name.clone(), told)).boxed());
             }
             Err(status) => eprintln!("larder: {}", Failure::of(&replica.name, &status)),
         }

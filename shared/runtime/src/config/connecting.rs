@@ -45,7 +45,8 @@ pub struct Connecting {
     #[arg(long, env = "LARDER_KEEPALIVE_MS", value_name = "N", default_value_t = millis(DEFAULT.keepalive),
         value_parser = clap::value_parser!(u64).range(1..))]
     pub keepalive_ms: u64,
-    /// Seconds after which a peer is asked to make another connection, a tenth more or less.
+    /// Seconds after which a peer is asked to make another connection, a tenth more or less. After as
+    /// long again what is still open on one of HTTP/2 is cut, such as a stream.
     #[arg(long, env = "LARDER_CONNECTION_AGE_SECONDS", value_name = "N", default_value_t = DEFAULT.age.as_secs() as u32,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub connection_age_seconds: u32,
