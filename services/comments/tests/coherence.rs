@@ -1,6 +1,6 @@
 //! What callers see of changes, whoever makes them, on whichever replica.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::remote::hub::Faults;

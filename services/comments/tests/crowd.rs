@@ -1,6 +1,6 @@
 //! What somebody with many followers comments on is warm before they come.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Faults;

@@ -1,6 +1,6 @@
 //! Names: the profiles own them, and comments show them as they are, or say that they may not be.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::remote::Remote as _;

@@ -1,7 +1,7 @@
 //! The console: what it shows of real replicas, to whom, and what it does for whom.
 
-mod shop;
-mod support;
+use crate::shop;
+use crate::support;
 
 use anyhow::{Context as _, Result, ensure};
 use larder_gateway::access;

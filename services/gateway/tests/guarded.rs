@@ -1,7 +1,7 @@
 //! The suite with certificates: every edge of the call graph lets through whom it should, and
 //! refuses everybody else.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result, ensure};
 use larder::remote::hub::Hub;

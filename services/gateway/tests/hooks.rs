@@ -1,6 +1,6 @@
 //! Hooks, as systems outside sign them; the services behind them only listen.
 
-mod support;
+use crate::support;
 
 use anyhow::{Result, bail};
 use axum::Router;

@@ -1,8 +1,8 @@
 //! Every kind of page is valid HTML, and its structured data is JSON, by a checker that is not
 //! ours: `html-validate`, which `npm ci --prefix services/gateway/tests/html` installs.
 
-mod shop;
-mod support;
+use crate::shop;
+use crate::support;
 
 use anyhow::{Context as _, Result, ensure};
 use larder_host::trial::Home;

@@ -1,6 +1,6 @@
 //! What holds for every request, whatever services there are: here there are none.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder_gateway::Gateway;

@@ -1,6 +1,6 @@
 //! JSON over real services, two replicas of each.
 
-mod support;
+use crate::support;
 
 use anyhow::{Result, ensure};
 use larder_testkit::wait_until;

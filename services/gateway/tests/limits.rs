@@ -1,6 +1,6 @@
 //! Limits as those meet them who ask too often: over real connections, whatever they ask for.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;

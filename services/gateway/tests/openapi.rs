@@ -1,6 +1,6 @@
 //! The description held against what it describes.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder_gateway::routes::table::ROUTES;

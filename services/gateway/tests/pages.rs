@@ -1,7 +1,7 @@
 //! Pages, as browsers and crawlers get them, of real services on both engines.
 
-mod shop;
-mod support;
+use crate::shop;
+use crate::support;
 
 use anyhow::Result;
 use larder_host::on_both;

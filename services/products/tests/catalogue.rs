@@ -1,6 +1,6 @@
 //! The names of what there is: categories, and the ids of all products, on both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder_host::on_both;

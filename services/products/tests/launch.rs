@@ -1,6 +1,6 @@
 //! Products that are loaded before a crowd asks for them, on both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;

@@ -1,7 +1,7 @@
 //! Launches at a time to come: every replica prepares them, whatever becomes of their caller, of
 //! messages and of processes, and while a crowd reads what goes on sale, no reader loads it.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result, ensure};
 use larder::remote;
@@ -10,6 +10,7 @@ use larder_host::Parts;
 use larder_host::on_both;
 use larder_host::trial::{Home, SOON, fields, reason};
 use larder_proto::products::v1::*;
+use larder_runtime::client::streamed;
 use larder_testkit::{redis, wait_until};
 use prost_types::Timestamp;
 use std::sync::Arc;
@@ -48,7 +49,11 @@ async fn launch(
     node: &Node,
     launch: LaunchProductsRequest,
 ) -> Result<LaunchProductsResponse, Status> {
-    let mut answers = node.client.clone().launch_products(launch).await?;
+    let mut answers = node
+        .client
+        .clone()
+        .launch_products(streamed(launch))
+        .await?;
     let mut last = None;
     while let Some(next) = answers.get_mut().message().await? {
         last = Some(next);
@@ -153,7 +158,11 @@ async fn a_launch_needs_neither_its_caller_nor_the_process_that_took_it(home: Ho
     let first = Node::on(&home, &hub).await?;
     many(&home, "tea", PRODUCTS)?;
     let request = ahead("tea", LATER);
-    let answers = first.client.clone().launch_products(request).await?;
+    let answers = first
+        .client
+        .clone()
+        .launch_products(streamed(request))
+        .await?;
     let written = async || {
         let count = home.by_hand("products", "SELECT count(*) FROM launches;");
         count.is_ok_and(|count| count.contains('1'))

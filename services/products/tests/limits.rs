@@ -1,7 +1,7 @@
 //! Limits of a gRPC port: answers from memory count, replicas count together, and what the
 //! services need of each other is free.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::remote::{Remote, open};

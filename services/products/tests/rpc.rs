@@ -1,6 +1,6 @@
 //! Every method and what it refuses, through a real server, on both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use futures_util::future::join_all;

@@ -1,6 +1,6 @@
 //! The service without a cache and with a part of one: what a caller is promised stays.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::Tiers;

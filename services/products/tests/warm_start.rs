@@ -1,7 +1,7 @@
 //! Warm starts: what other replicas read most is in memory before a replica says that it is ready;
 //! on SQLite and a hub, and on PostgreSQL and Redis.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result, ensure};
 use larder::remote::hub::Hub;

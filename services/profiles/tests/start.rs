@@ -1,6 +1,6 @@
 //! How a service starts, waits, goes on without what it can do without, and ends.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder::remote;

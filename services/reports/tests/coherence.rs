@@ -1,7 +1,7 @@
 //! Which reports an order drops, whoever writes it and on whichever replica, and which are dropped
 //! or computed anew by hand.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::remote::hub::Hub;

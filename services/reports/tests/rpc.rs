@@ -1,6 +1,6 @@
 //! What callers are answered, and what they are told when they ask for nonsense.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder_host::on_both;

@@ -1,6 +1,6 @@
 //! Many callers of one report, callers who leave, and what goes on beside long computations.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;

@@ -1,6 +1,6 @@
 //! One load per key and process, one in the cluster, and what becomes of flights that go wrong.
 
-mod support;
+use crate::support;
 
 use larder::remote::Remote as _;
 use larder::stats::Outcome;

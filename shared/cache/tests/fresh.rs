@@ -2,7 +2,7 @@
 //! read: no answer is older than it may be or than it says, no read fails or waits for the remote
 //! tier to come back, and memory goes on answering all the while.
 
-mod support;
+use crate::support;
 
 use anyhow::{Context, Result, ensure};
 use larder::remote::{self, Remote as _};

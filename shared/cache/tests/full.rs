@@ -1,6 +1,6 @@
 //! A Redis that is full: whatever it does about it, answers are right and nothing waits.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! What a keyspace says of its own reads.
 
-mod support;
+use crate::support;
 
 use larder::Read;
 use larder::stats::Miss;

@@ -1,7 +1,7 @@
 //! The operator's side: what is said of a key in all places, that wrong copies are found and
 //! repaired and right ones are never taken for wrong, and that watchers see what goes on.
 
-mod support;
+use crate::support;
 
 use larder::check::{Checked, Finding, Tier, Wrong};
 use larder::inspect::Inspection;

@@ -1,7 +1,7 @@
 //! Keys that a crowd is expected for: they stay in memory, are filled ahead, and a write to them
 //! makes no reader load.
 
-mod support;
+use crate::support;
 
 use larder::check::Finding;
 use larder::{Policy, Read};

@@ -1,6 +1,6 @@
 //! The races of the protocol, replayed step by step, with time under control.
 
-mod support;
+use crate::support;
 
 use larder::{Origin, Read};
 use support::{World, members, row};

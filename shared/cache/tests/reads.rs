@@ -1,6 +1,6 @@
 //! What a caller may ask for, and what the policy promises.
 
-mod support;
+use crate::support;
 
 use larder::policy::{OnWrite, Policy};
 use larder::remote::hub::Faults;

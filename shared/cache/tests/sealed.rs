@@ -1,7 +1,7 @@
 //! Somebody who may do in Redis what the suite may, and does not know its key: whatever they write
 //! there, nobody is answered with it, and what they take away costs time and nothing else.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! A cache without its memory, and without anything: what an answer costs changes, and what it
 //! promises does not.
 
-mod support;
+use crate::support;
 
 use futures_util::FutureExt as _;
 use larder::policy::{OnWrite, Policy};

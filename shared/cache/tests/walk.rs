@@ -3,7 +3,7 @@
 //! any time, standbys, pruning, restarts, new epochs. No clock: wherever the digest would let an
 //! entry be served, the entry must reflect everything that the digest's coverage shows.
 
-mod support;
+use crate::support;
 
 use larder::clock::Stamp;
 use larder::digest::{Applied, Digest};

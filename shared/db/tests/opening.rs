@@ -1,6 +1,6 @@
 //! Opening a database: what is created, and what a failure is called.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder_db::{Database, Error, Options, Schema, args};

@@ -1,6 +1,6 @@
 //! Statements and transactions: one suite, run against both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder_db::{Database, Engine, Error, Value, args};

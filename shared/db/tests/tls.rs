@@ -1,6 +1,6 @@
 //! PostgreSQL over TLS, with a CA of one's own.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder_db::{Database, Error, args};

@@ -1,6 +1,6 @@
 //! Tables whose lines are folded: each once in a transaction, and none lost by it.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::feed::Written;

@@ -1,6 +1,6 @@
 //! Following a collection: each new key once, whoever wrote it and whenever it commits.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder_db::args;

@@ -1,6 +1,6 @@
 //! Installing and checking: one suite, run against both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::feed::Feed as _;

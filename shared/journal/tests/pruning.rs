@@ -1,6 +1,6 @@
 //! Forgetting, and how a feeder notices: one suite, run against both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::feed::Feed as _;

@@ -1,6 +1,6 @@
 //! Labelled reads: one suite, run against both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::feed::Feed as _;

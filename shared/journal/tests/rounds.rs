@@ -1,6 +1,6 @@
 //! What shows in a round, whoever wrote it: one suite, run against both engines.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::feed::{Change, Feed as _, Line};

@@ -1,6 +1,6 @@
 //! What only PostgreSQL can do to a journal.
 
-mod support;
+use crate::support;
 
 use anyhow::Result;
 use larder::feed::{Error as FeedError, Feed as _};

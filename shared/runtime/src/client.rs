@@ -4,8 +4,9 @@
 //! is one is looked up again and again, and every address that the name has is an endpoint. Of
 //! two endpoints by chance the one with fewer calls under way is asked; one that is away (no
 //! connection, or its connection ended, be it by a GOAWAY or without a word) is not, until it has
-//! answered a question that no caller waits for. Every call ends in time, and what goes wrong on
-//! the way is answered with UNAVAILABLE or DEADLINE_EXCEEDED, like any other error.
+//! answered a question that no caller waits for. Every call ends in time, unless its answer is
+//! [`streamed`], and what goes wrong on the way is answered with UNAVAILABLE or DEADLINE_EXCEEDED,
+//! like any other error.
 //!
 //! A call that provably nobody began to work on is made again at another endpoint, be it a read or
 //! a write: see `failure.rs`. Any other it never tries again: only the caller knows what may be
@@ -13,7 +14,8 @@
 //!
 //! In reading order: `place.rs` (what an address says), `resolve.rs` (from names to endpoints),
 //! `peers.rs` (whose turn it is), `peer.rs` (one endpoint), `connect.rs` (its connection),
-//! `failure.rs` and `kept.rs` (what may be made again, and what is needed for it).
+//! `failure.rs` and `kept.rs` (what may be made again, and what is needed for it), `rest.rs` (until the
+//! answer is whole).
 
 mod connect;
 mod failure;
@@ -22,8 +24,10 @@ mod peer;
 mod peers;
 mod place;
 mod resolve;
+mod rest;
 
 pub use resolve::{Resolve, System};
+pub use rest::streamed;
 
 use crate::metrics::MADE;
 use crate::tasks::Tasks;
@@ -38,6 +42,7 @@ use peer::{Around, Peer};
 use peers::Peers;
 use place::Place;
 use resolve::Resolver;
+use rest::Rest;
 use smallvec::SmallVec;
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -91,7 +96,8 @@ pub enum Error {
 pub struct Limits {
     /// How long a connection may take to come about.
     pub connect: Duration,
-    /// How long a call may take; a `grpc-timeout` of its own makes it shorter.
+    /// How long a call may take until its answer is whole, or has begun if it is [`streamed`]; a
+    /// `grpc-timeout` of its own makes it shorter.
     pub call: Duration,
     /// How often a silent peer is asked whether it is there; twice that, and it is not.
     pub keepalive: Duration,
@@ -266,11 +272,23 @@ impl Way {
         request: http::Request<Body>,
         limits: Limits,
         only: Option<&Peer>,
-    ) -> http::Response<Body> {
+    ) -> http::Response<Rest> {
         let wait = deadline::timeout(request.headers())
             .unwrap_or(limits.call)
             .min(limits.call);
         let by = Instant::now() + wait;
+        let whole = rest::whole_by(&request, by);
+        let answer = self.answer(request, by, limits, only).await;
+        answer.map(|body| Rest::new(body, whole, limits.rest))
+    }
+
+    async fn answer(
+        &self,
+        request: http::Request<Body>,
+        by: Instant,
+        limits: Limits,
+        only: Option<&Peer>,
+    ) -> http::Response<Body> {
         if let Some(peer) = only {
             let (Once::Answered(answer) | Once::Unprocessed(answer)) =
                 once(peer, request, by, limits).await;

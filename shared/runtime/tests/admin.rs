@@ -1,6 +1,6 @@
 //! The admin port over real connections.
 
-mod echo;
+use crate::echo;
 
 use bytes::Bytes;
 use echo::{Echo, Running, SOON, call, open, serve};
@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -147,7 +148,7 @@ async fn a_stream_ends_with_its_connection_and_is_there_again_when_it_is_asked_f
                 match ticks.message().await {
                     Ok(Some(_)) => {}
                     Ok(None) => panic!("a stream that is cut says so"),
-                    Err(_) => return,
+                    Err(status) => return status,
                 }
             }
         };
@@ -158,10 +159,11 @@ async fn a_stream_ends_with_its_connection_and_is_there_again_when_it_is_asked_f
                 calls += 1;
             }
         };
-        tokio::select! {
-            ended = tokio::time::timeout(SOON, end) => ended.expect("in time"),
+        let end = tokio::select! {
+            end = tokio::time::timeout(SOON, end) => end.expect("in time"),
             never = calling => never,
-        }
+        };
+        assert_eq!(end.code(), Code::Unavailable, "{end:?}");
     }
     // From the beginning of each connection on, less a tenth.
     assert!(begun.elapsed() > age * 2, "{:?}", begun.elapsed());

@@ -1,6 +1,6 @@
 //! A client whose endpoints come and go.
 
-mod echo;
+use crate::echo;
 
 use bytes::Bytes;
 use echo::{Echo, Running, SOON, call, serve, serve_at};

@@ -1,6 +1,6 @@
 //! A server over real connections.
 
-mod echo;
+use crate::echo;
 
 use bytes::Bytes;
 use echo::{SOON, call, open, serve};
@@ -12,7 +12,7 @@ use larder_testkit::wait_until;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -122,6 +122,58 @@ async fn a_client_gives_up_in_time_though_nobody_answers() {
         (error.code(), reason(&error).as_str()),
         (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
     );
+    running.end().await;
+}
+
+/// Says the head of every answer and then nothing, while it answers pings.
+async fn say_heads(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.expect("settings");
+            let mut begun = Vec::new();
+            while let Some(Ok((_, mut answer))) = connection.accept().await {
+                let head = http::Response::builder().header("content-type", "application/grpc");
+                let head = head.body(()).expect("a head");
+                begun.push(answer.send_response(head, false).expect("sent"));
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_and_does_not_end_is_given_up_in_the_time_of_a_call() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    let heads = tokio::spawn(say_heads(listener));
+    let limits = ClientLimits {
+        call: Duration::from_millis(200),
+        ..ClientLimits::default()
+    };
+    let client = Client::new("--echo", &address, limits).expect("an address");
+    let error = tokio::time::timeout(SOON, call(client, "/echo.Echo/Say", Bytes::new()));
+    let error = error.await.expect("in time").expect_err("late");
+    assert_eq!(
+        (error.code(), reason(&error).as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    heads.abort();
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_past_the_time_of_a_call() {
+    let running = serve(Limits::default()).await;
+    let limits = ClientLimits {
+        call: Duration::from_millis(200),
+        ..ClientLimits::default()
+    };
+    let address = format!("http://{}", running.address);
+    let client = Client::new("--echo", &address, limits).expect("an address");
+    let mut ticks = open(client, "/echo.Echo/Ticks", Bytes::new()).await;
+    for _ in 0..100 {
+        ticks.message().await.expect("open").expect("a tick");
+    }
+    let more = tokio::time::timeout(limits.call * 3, ticks.message()).await;
+    assert!(more.is_err(), "it is open, and nothing has come: {more:?}");
     running.end().await;
 }
 
@@ -387,9 +439,7 @@ async fn a_peer_that_has_no_room_for_its_answers_is_parted_with_and_one_that_wai
 async fn a_client_passes_over_an_endpoint_that_is_away() {
     let running = serve(Limits::default()).await;
     let gone = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         listener.local_addr().expect("bound")
     };
     let limits = ClientLimits {

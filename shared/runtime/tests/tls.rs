@@ -1,6 +1,6 @@
 //! TLS over real connections: who gets in, who does not, and what changes while calls go on.
 
-mod echo;
+use crate::echo;
 
 use bytes::Bytes;
 use echo::{Echo, SOON, call};

@@ -4,6 +4,7 @@ use crate::{Replica, seconds};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use larder_proto::cache::v1::{Event, EventKind, WatchRequest, WatchResponse};
+use larder_runtime::client::streamed;
 use serde::Serialize;
 use tonic::Status;
 
@@ -96,7 +97,12 @@ impl Replica {
         &self,
         request: WatchRequest,
     ) -> Result<BoxStream<'static, Result<Line, Status>>, Status> {
-        let messages = self.client.clone().watch(request).await?.into_inner();
+        let messages = self
+            .client
+            .clone()
+            .watch(streamed(request))
+            .await?
+            .into_inner();
         let name = self.name.clone();
         let lines = messages.flat_map(move |message| {
             let lines: Vec<_> = match message {

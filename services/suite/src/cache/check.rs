@@ -8,6 +8,7 @@ use clap::Args;
 use futures_util::future::join_all;
 use indicatif::ProgressBar;
 use larder_proto::cache::v1::{CheckRequest, CheckResponse, Inconsistency, Tier};
+use larder_runtime::client::streamed;
 use larder_survey::{Failure, Replica, Replicas};
 use serde::Serialize;
 use std::fmt;
@@ -115,7 +116,7 @@ async fn follow(
     bar: &ProgressBar,
 ) -> (CheckResponse, Option<Status>) {
     let mut last = CheckResponse::default();
-    let mut stream = match replica.client.clone().check(request).await {
+    let mut stream = match replica.client.clone().check(streamed(request)).await {
         Ok(stream) => stream.into_inner(),
         Err(status) => return (last, Some(status)),
     };

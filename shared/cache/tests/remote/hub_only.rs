@@ -1,6 +1,6 @@
 //! What only the hub can be told to do.
 
-use crate::backend::{HOUR, LONG, item, keys, message};
+use crate::remote::backend::{HOUR, LONG, item, keys, message};
 use anyhow::Result;
 use bytes::Bytes;
 use larder::clock::Clock;

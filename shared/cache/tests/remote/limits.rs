@@ -1,6 +1,6 @@
 //! Rate limits: no more passes than may, and whoever waits as told does.
 
-use crate::backend::{Backend, Hand, LONG, item, keys, named};
+use crate::remote::backend::{Backend, Hand, LONG, item, keys, named};
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
 use larder::remote::{Rate, Throttled, open};

@@ -1,6 +1,6 @@
 //! Messages: each arrives once, and a subscriber is told when some may not have.
 
-use crate::backend::{Backend, LONG, message, named, next, wait_for};
+use crate::remote::backend::{Backend, LONG, message, named, next, wait_for};
 use anyhow::Result;
 use bytes::Bytes;
 use larder::remote::Event;

@@ -1,6 +1,6 @@
 //! Outages: what a call costs in one, unguarded and guarded.
 
-use crate::backend::{Backend, HOUR, LONG, item, keys, message, named};
+use crate::remote::backend::{Backend, HOUR, LONG, item, keys, message, named};
 use anyhow::{Result, ensure};
 use larder::clock::Clock;
 use larder::remote::guard::{self, Guard};

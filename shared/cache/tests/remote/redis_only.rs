@@ -1,6 +1,6 @@
 //! What only a Redis server can show.
 
-use crate::backend::{Backend, HOUR, Hand, LONG, item, keys, named, next};
+use crate::remote::backend::{Backend, HOUR, Hand, LONG, item, keys, named, next};
 use anyhow::Result;
 use larder::remote::{Error, Event, open};
 use larder_testkit::{redis as server, wait_until};

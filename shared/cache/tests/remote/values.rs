@@ -1,6 +1,6 @@
 //! Values and locks: they come back as they were, and their lives end.
 
-use crate::backend::{Backend, HOUR, LONG, item, keys, message, named};
+use crate::remote::backend::{Backend, HOUR, LONG, item, keys, message, named};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use larder_testkit::wait_until;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use larder_runtime::client::{Client, Limits};
+use larder_runtime::client::{Client, Limits, streamed};
 use larder_runtime::places::Places;
 use larder_runtime::readiness::Readiness;
 use larder_runtime::server::{self, Server};
@@ -197,7 +197,7 @@ pub async fn open(client: Client, method: &'static str, message: Bytes) -> Strea
     grpc.ready().await.expect("infallible");
     let path = http::uri::PathAndQuery::from_static(method);
     let answer = grpc
-        .server_streaming(Request::new(message), path, ProstCodec::default())
+        .server_streaming(streamed(message), path, ProstCodec::default())
         .await;
     answer.expect("a stream").into_inner()
 }

@@ -3,8 +3,7 @@
 mod checks;
 mod page;
 mod planted;
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use anyhow::{Context as _, Result};
 use larder::remote::hub::Hub;

@@ -20,9 +20,9 @@ macro_rules! promises {
     ($keeps:ident: $backend:ident: $($family:ident::$promise:ident)*) => {
         mod $keeps {
             $(#[tokio::test] async fn $promise() -> anyhow::Result<()> {
-                let backend = crate::backend::Backend::$backend()?;
+                let backend = crate::remote::backend::Backend::$backend()?;
                 backend.works().await?;
-                crate::$family::$promise(backend).await
+                crate::remote::$family::$promise(backend).await
             })*
         }
     };

@@ -1,0 +1,9 @@
+//! All tests of this crate that see it from outside, in one binary: to link it takes longer than to
+//! compile what is in it.
+
+mod coherence;
+mod history;
+mod rpc;
+mod sample;
+mod start;
+mod support;

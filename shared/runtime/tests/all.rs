@@ -1,0 +1,8 @@
+//! All tests of this crate that see it from outside, in one binary: to link it takes longer than to
+//! compile what is in it.
+
+mod admin;
+mod balance;
+mod echo;
+mod server;
+mod tls;
