@@ -10,10 +10,12 @@ use larder_host::{Error, Host, Opening, Parts, Port, on_both};
 use larder_profiles::Profiles;
 use larder_proto::cache::v1::GetRoundRequest;
 use larder_proto::cache::v1::feed_service_client::FeedServiceClient;
+use larder_proto::profiles::v1::GetProfileRequest;
 use larder_proto::profiles::v1::profile_service_client::ProfileServiceClient;
 use larder_runtime::client::Client;
 use larder_runtime::config::Migrate;
 use larder_testkit::{postgres, wait_until};
+use std::sync::Arc;
 use std::time::Duration;
 use support::{Node, ada, named, source};
 use tonic::Code;
@@ -454,6 +456,62 @@ async fn a_trigger_that_is_off_costs_the_cache_and_not_the_truth(home: Home) -> 
     assert_eq!(source(node.get("ada").await?.metadata()), "l1");
     feed.get_round(round()).await?;
     Ok(())
+}
+
+/// 1. A trigger is off, and a row changes: its copy has not moved.
+/// 2. The database is so busy that a load of the row gets no turn, or no answer in time.
+/// 3. The last value would be marked as one that was proven a moment ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_trigger_is_off_no_last_value_stands_in_for_a_busy_database() -> Result<()> {
+    let home = Arc::new(Home::postgres()?);
+    let mut parts = home.parts(&Hub::new());
+    parts.timing.check = Duration::from_millis(100);
+    let node = Node::of(parts).await?;
+    node.create(ada()).await?;
+    node.get("ada").await?;
+    home.by_hand(
+        "profiles",
+        "ALTER TABLE profiles DISABLE TRIGGER larder_journal_rows;
+         UPDATE profiles SET display_name = 'Unseen' WHERE id = 'ada'",
+    )?;
+    wait_until("doubt", SOON, async || {
+        let answer = node.get("ada").await;
+        answer.is_ok_and(|answer| source(answer.metadata()) == "db")
+    })
+    .await?;
+
+    let busy = tokio::task::spawn_blocking({
+        let home = home.clone();
+        let sql = "BEGIN; LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(30)";
+        move || home.by_hand("profiles", sql)
+    });
+    let mut crowd = tokio::task::JoinSet::new();
+    let refused = async {
+        loop {
+            // More of them than loads at once.
+            for n in crowd.len()..16 {
+                let (mut client, id) = (node.client.clone(), format!("nobody-{n}"));
+                let request = GetProfileRequest { id };
+                crowd.spawn(async move { client.get_profile(request).await });
+            }
+            match node.get("ada").await {
+                Ok(answer) => assert_eq!(source(answer.metadata()), "db"),
+                Err(refused) => return refused,
+            }
+        }
+    };
+    let refused = tokio::time::timeout(SOON, refused).await?;
+    let codes = [Code::ResourceExhausted, Code::Unavailable];
+    assert!(codes.contains(&refused.code()), "{refused}");
+
+    let done = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    home.by_hand("profiles", done)?;
+    busy.await?.expect_err("it was ended");
+    crowd.shutdown().await;
+    let answer = node.get("ada").await?;
+    assert_eq!(answer.get_ref().display_name, "Unseen");
+    node.replica.stop().await
 }
 
 async fn the_metrics_are_of_the_calls_and_of_the_cache(home: Home) -> Result<()> {
