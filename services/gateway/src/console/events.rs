@@ -239,17 +239,23 @@ impl Watch {
 /// too.
 fn follow(replica: Replica, request: WatchRequest) -> BoxStream<'static, Line> {
     enum At {
-        /// Since it was first away, if it was; the pause before it is asked.
+        /// The pause before it is asked again, if it was told that it is away.
         Away(Option<Duration>),
-        Here(BoxStream<'static, Result<Line, Status>>),
+        /// Since when.
+        Here(BoxStream<'static, Result<Line, Status>>, Instant),
     }
     let lines = stream::unfold(At::Away(None), move |mut at| {
         let (replica, request) = (replica.clone(), request.clone());
         async move {
             loop {
                 let failed = match at {
-                    At::Here(mut lines) => match lines.next().await {
-                        Some(Ok(line)) => return Some((line, At::Here(lines))),
+                    At::Here(mut lines, begun) => match lines.next().await {
+                        Some(Ok(line)) => return Some((line, At::Here(lines, begun))),
+                        // Connections end with their age: who answers at once was never away.
+                        _ if begun.elapsed() > PAUSE.1 => {
+                            at = At::Away(None);
+                            continue;
+                        }
                         Some(Err(status)) => status,
                         None => Status::unavailable("it ended"),
                     },
@@ -258,10 +264,10 @@ fn follow(replica: Replica, request: WatchRequest) -> BoxStream<'static, Line> {
                         match timeout(BEGIN, replica.watch(request.clone())).await {
                             Ok(Ok(lines)) if since.is_some() => {
                                 let back = said(&replica.name, "back", String::new());
-                                return Some((back, At::Here(lines)));
+                                return Some((back, At::Here(lines, Instant::now())));
                             }
                             Ok(Ok(lines)) => {
-                                at = At::Here(lines);
+                                at = At::Here(lines, Instant::now());
                                 continue;
                             }
                             outcome if since.is_some() => {
