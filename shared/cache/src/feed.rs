@@ -114,6 +114,12 @@ pub trait Feed: Send + Sync + 'static {
     /// finds `since` to be of another epoch also answers with every line.
     fn round<'a>(&'a self, since: Option<&'a Coverage>) -> BoxFuture<'a, Result<Round, Error>>;
 
+    /// The same for another process, whose `since` is only its word: it is answered, and believed
+    /// in nothing that would concern others.
+    fn round_for<'a>(&'a self, since: Option<&'a Coverage>) -> BoxFuture<'a, Result<Round, Error>> {
+        self.round(since)
+    }
+
     /// Writes lines in a transaction of their own, so that every process moves these tags
     /// whatever becomes of the hints.
     fn touch<'a>(&'a self, lines: &'a [Line]) -> BoxFuture<'a, Result<Written, Error>>;

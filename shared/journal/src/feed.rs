@@ -14,7 +14,14 @@ impl Feed for Journal {
         &'a self,
         since: Option<&'a Coverage>,
     ) -> BoxFuture<'a, Result<Round, feed::Error>> {
-        Box::pin(async move { Ok(self.find_round(since).await?) })
+        Box::pin(async move { Ok(self.find_round(since, since).await?) })
+    }
+
+    fn round_for<'a>(
+        &'a self,
+        since: Option<&'a Coverage>,
+    ) -> BoxFuture<'a, Result<Round, feed::Error>> {
+        Box::pin(async move { Ok(self.find_round(since, None).await?) })
     }
 
     fn touch<'a>(&'a self, lines: &'a [Line]) -> BoxFuture<'a, Result<Written, feed::Error>> {
@@ -23,13 +30,18 @@ impl Feed for Journal {
 }
 
 impl Journal {
-    async fn find_round(&self, since: Option<&Coverage>) -> Result<Round, Error> {
+    /// The round since `since`. Should the database be behind what is `known` of it, it has gone back.
+    async fn find_round(
+        &self,
+        since: Option<&Coverage>,
+        known: Option<&Coverage>,
+    ) -> Result<Round, Error> {
         let rows = match since {
             Some(since) => self.since(since).await?,
             None => self.whole().await?,
         };
         let header = header_of(&rows.0)?;
-        if header.has_ended(since) {
+        if header.has_ended(known) {
             self.begin_life(&header.life).await?;
         } else if since.is_none_or(|since| header.epoch == Some(since.epoch)) {
             return gather(header, rows);

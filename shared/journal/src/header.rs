@@ -52,11 +52,11 @@ impl Header {
 
     /// Whether the next life must begin before anything is known: this one's end was seen by the
     /// database, or by who comes from further on in it than the database is.
-    pub(crate) fn has_ended(&self, since: Option<&Coverage>) -> bool {
-        let went_back = |since: &Coverage| {
-            self.epoch == Some(since.epoch) && !since.snapshot.within(&self.snapshot)
+    pub(crate) fn has_ended(&self, known: Option<&Coverage>) -> bool {
+        let went_back = |known: &Coverage| {
+            self.epoch == Some(known.epoch) && !known.snapshot.within(&self.snapshot)
         };
-        !self.standby && (!self.alive || since.is_some_and(went_back))
+        !self.standby && (!self.alive || known.is_some_and(went_back))
     }
 
     /// The label of what was read with it, if it may have one.

@@ -90,7 +90,7 @@ impl Source {
             .feed
             .as_ref()
             .ok_or(feed::Error::Unsupported)?
-            .round(since)
+            .round_for(since)
             .await
     }
 }
