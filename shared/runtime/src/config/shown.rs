@@ -9,7 +9,8 @@ use std::fmt;
 pub struct Shown(Vec<(&'static str, String)>);
 
 impl Shown {
-    /// Adds a setting. Its `Display` must not tell a secret: see [`Address`](super::Address) and [`Secret`](super::Secret).
+    /// Adds a setting. Its `Display` must not tell a secret: see [`Address`](super::Address) and
+    /// [`Secret`](super::Secret).
     pub fn line(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.0.push((name, value.to_string()));
         self
