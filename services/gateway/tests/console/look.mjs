@@ -72,7 +72,7 @@ async function show(page, text) {
 }
 
 const hasKeys = () => document.querySelector("#hot-table button.key") !== null;
-const reads = () => Number(document.querySelector("#summary dd").textContent.replace(/\D/g, "")) > 0;
+const reads = () => Number(document.querySelector("#summary dd")?.textContent.replace(/\D/g, "")) > 0;
 
 const checks = {
   async "numbers are live, and keys are hidden until the token is shown"(browser) {
