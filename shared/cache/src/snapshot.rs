@@ -24,6 +24,14 @@ pub struct Epoch {
     pub timeline: u32,
 }
 
+impl Epoch {
+    /// Of no life that any database has lived.
+    pub const NONE: Self = Self {
+        system: 0,
+        timeline: 0,
+    };
+}
+
 /// The set of transactions visible at one moment, as PostgreSQL writes it: all below `xmin`,
 /// none from `xmax` on, and between them all but those in progress.
 ///

@@ -7,6 +7,7 @@ mod failover;
 mod flights;
 mod fresh;
 mod full;
+mod last_value;
 mod measure;
 mod operate;
 mod pinned;

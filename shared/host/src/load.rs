@@ -4,12 +4,6 @@ use larder::{Epoch, Label, Loaded, Proof, Snapshot, Tag, load};
 use larder_db::Error as Db;
 use larder_journal::{Error, Labelled, Standing};
 
-/// No database has lived it.
-const NO_LIFE: Epoch = Epoch {
-    system: 0,
-    timeline: 0,
-};
-
 /// How what was read may be believed.
 pub fn proof(read: &Labelled) -> Proof {
     match (&read.label, read.standing) {
@@ -18,7 +12,7 @@ pub fn proof(read: &Labelled) -> Proof {
         (None, Standing::Primary) => Proof::None,
         // Between timelines: nobody can say what it shows, and so it is not believed at all.
         (None, Standing::Standby) => Proof::Claim(Label {
-            epoch: NO_LIFE,
+            epoch: Epoch::NONE,
             snapshot: Snapshot::up_to(0),
         }),
     }
@@ -56,6 +50,6 @@ mod tests {
         };
         assert_eq!(proof(&read(Standing::Primary)), Proof::None);
         let standby = proof(&read(Standing::Standby));
-        assert!(matches!(standby, Proof::Claim(label) if label.epoch == NO_LIFE));
+        assert!(matches!(standby, Proof::Claim(label) if label.epoch == Epoch::NONE));
     }
 }

@@ -144,12 +144,8 @@ impl Inner {
 
 /// What no journal tells of.
 fn unjournalled(tags: Vec<Tag>) -> Written {
-    let epoch = Epoch {
-        system: 0,
-        timeline: 0,
-    };
     Written {
-        epoch,
+        epoch: Epoch::NONE,
         xid: 0,
         tags,
     }

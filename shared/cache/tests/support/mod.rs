@@ -14,4 +14,4 @@ mod world;
 
 pub use database::{Database, line};
 pub use loader::{Loader, Tells, Through, Wanted, members, row};
-pub use world::{Node, World, text, until};
+pub use world::{Node, World, text, token_of, until};

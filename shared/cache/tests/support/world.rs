@@ -2,9 +2,10 @@
 
 use super::{Database, Loader, Tells, Through, Wanted};
 use bytes::Bytes;
+use larder::feed::Written;
 use larder::remote::Remote as _;
 use larder::remote::hub::Hub;
-use larder::{Answer, Clock, Key as _, Keyspace, Larder, Policy, Read, Source, Tiers};
+use larder::{Answer, Clock, Key as _, Keyspace, Larder, Policy, Read, Source, Tiers, Token};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,6 +125,17 @@ pub fn text(answer: &Answer<Bytes>) -> String {
         .value()
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     value.unwrap_or_else(|| "absent".into())
+}
+
+/// What its writer gets for it.
+pub fn token_of(node: &Node, written: &Written) -> Token {
+    let source = larder::Tag::of("source", node.source.name()).0;
+    Token {
+        source,
+        epoch: written.epoch,
+        xid: written.xid,
+        touched: 0,
+    }
 }
 
 impl Node {
