@@ -107,8 +107,8 @@ pub enum Error {
 
 /// Yields rounds: what changed in a source, known from the source itself.
 ///
-/// Cancelling any of these futures is safe: a round has no effect on the source, and a line is
-/// written whole or not at all.
+/// Cancelling any of these futures is safe: a round changes nothing that others have stored there,
+/// and a line is written whole or not at all.
 pub trait Feed: Send + Sync + 'static {
     /// The round since `since`; with `None`, every line that the journal still holds. A feed that
     /// finds `since` to be of another epoch also answers with every line.
